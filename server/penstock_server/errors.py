@@ -1,0 +1,155 @@
+"""Domain errors, and the one table that says how each looks from outside.
+
+    Failure
+    ├── InvalidRequest          the request itself is wrong; names the fields
+    ├── InputRefused            the flow raised `penstock.flow.InvalidInput`
+    ├── TokenInvalid, NotAllowed
+    ├── FlowNotFound
+    ├── MessageTooLarge, RunTooLarge, TooManyRuns
+    ├── FlowFailed              the flow's own code raised
+    ├── UpstreamUnavailable, ModelRefused
+    ├── RunCanceled, DeadlineExceeded, ReaderStalled
+    ├── Draining, RunInterrupted
+    └── Defect                  anything that none of us foresaw
+
+They are raised where the fact is known, travel up untouched and are translated once, by `interceptors.errors`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from google.rpc.status_pb2 import Status
+from penstock import status
+from penstock.status import Code, Violation
+
+
+class Failure(Exception):
+    """A failure that the caller is told about.
+
+    Attributes:
+        message: a sentence for people; it says what to do where something can be done.
+        metadata: facts for programs, such as the `flow` and the `node`.
+        violations: the fields that are wrong, each with a description.
+        retry_after_s: when another try makes sense, in seconds; None where none does.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(Failure):
+    """The request does not have the form that the contract asks for."""
+
+    @classmethod
+    def of(cls, violations: Sequence[Violation]) -> "InvalidRequest":
+        """The error of one or more wrong fields; its message repeats them for people."""
+        return cls("; ".join(f"{field}: {text}" for field, text in violations), violations=violations)
+
+
+class InputRefused(Failure):
+    """The flow refused its inputs."""
+
+
+class TokenInvalid(Failure):
+    """The call carries no credential, or none that is known."""
+
+
+class NotAllowed(Failure):
+    """The credential is known, and does not allow this."""
+
+
+class FlowNotFound(Failure):
+    """No flow of this name is served."""
+
+
+class MessageTooLarge(Failure):
+    """A message is larger than `message_bytes_max`."""
+
+
+class RunTooLarge(Failure):
+    """The run produced more than `run_log_bytes_max`."""
+
+
+class TooManyRuns(Failure):
+    """As many runs execute as the service allows."""
+
+
+class FlowFailed(Failure):
+    """The flow's own code raised."""
+
+
+class UpstreamUnavailable(Failure):
+    """A model or a store that the flow needs does not answer; another try may help."""
+
+
+class ModelRefused(Failure):
+    """A model answered that it will not serve this call; another try will not help."""
+
+
+class RunCanceled(Failure):
+    """The run was cancelled."""
+
+
+class DeadlineExceeded(Failure):
+    """The call's deadline passed."""
+
+
+class ReaderStalled(Failure):
+    """The reader took nothing for `write_timeout_s`."""
+
+
+class Draining(Failure):
+    """The server is stopping."""
+
+
+class RunInterrupted(Failure):
+    """The server stopped before the run ended."""
+
+
+class Defect(Failure):
+    """A fault of Penstock's own; its message tells no internals."""
+
+
+TABLE: dict[type[Failure], tuple[Code, str]] = {
+    InvalidRequest: (Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    InputRefused: (Code.INVALID_ARGUMENT, "INVALID_INPUT"),
+    TokenInvalid: (Code.UNAUTHENTICATED, "TOKEN_INVALID"),
+    NotAllowed: (Code.PERMISSION_DENIED, "NOT_ALLOWED"),
+    FlowNotFound: (Code.NOT_FOUND, "FLOW_NOT_FOUND"),
+    MessageTooLarge: (Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
+    RunTooLarge: (Code.RESOURCE_EXHAUSTED, "RUN_TOO_LARGE"),
+    TooManyRuns: (Code.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS"),
+    FlowFailed: (Code.UNKNOWN, "FLOW_FAILED"),
+    UpstreamUnavailable: (Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
+    ModelRefused: (Code.FAILED_PRECONDITION, "MODEL_REFUSED"),
+    RunCanceled: (Code.CANCELLED, "RUN_CANCELED"),
+    DeadlineExceeded: (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    ReaderStalled: (Code.DEADLINE_EXCEEDED, "READER_STALLED"),
+    Draining: (Code.UNAVAILABLE, "DRAINING"),
+    RunInterrupted: (Code.UNAVAILABLE, "RUN_INTERRUPTED"),
+    Defect: (Code.INTERNAL, "INTERNAL"),
+}
+"""Every domain error with its code and its `penstock.v1.ErrorReason` (contract: Errors)."""
+
+
+def to_status(failure: Failure) -> Status:
+    """The failure as the wire carries it."""
+    code, reason = TABLE[type(failure)]
+    return status.build(
+        code,
+        reason,
+        failure.message,
+        metadata=failure.metadata,
+        violations=failure.violations,
+        retry_after_s=failure.retry_after_s,
+    )
