@@ -18,6 +18,7 @@ They are raised where the fact is known, travel up untouched and are translated 
 from collections.abc import Mapping, Sequence
 
 from google.rpc.status_pb2 import Status
+
 from penstock import status
 from penstock.status import Code, Violation
 
@@ -142,14 +143,39 @@ TABLE: dict[type[Failure], tuple[Code, str]] = {
 """Every domain error with its code and its `penstock.v1.ErrorReason` (contract: Errors)."""
 
 
+DEFECT_MESSAGE = "Penstock met a defect of its own; the server's log has the details under this incident"
+
+MESSAGE_BYTES_MAX = 800
+"""How long a message may be, in UTF-8. Status and details travel in gRPC's trailing metadata, percent-encoded and in
+base64, and clients begin to refuse that at 8 KiB."""
+VIOLATIONS_MAX = 8
+"""How many wrong fields one error names."""
+DETAIL_BYTES_MAX = 120
+"""How long each text among the details may be, in UTF-8."""
+
+
 def to_status(failure: Failure) -> Status:
-    """The failure as the wire carries it."""
+    """The failure as the wire carries it, cut to what gRPC's metadata can hold."""
     code, reason = TABLE[type(failure)]
     return status.build(
         code,
         reason,
-        failure.message,
-        metadata=failure.metadata,
-        violations=failure.violations,
+        _cut(failure.message, MESSAGE_BYTES_MAX),
+        metadata={key: _cut(value, DETAIL_BYTES_MAX) for key, value in failure.metadata.items()},
+        violations=[
+            (_cut(field, DETAIL_BYTES_MAX), _cut(text, DETAIL_BYTES_MAX))
+            for field, text in failure.violations[:VIOLATIONS_MAX]
+        ],
         retry_after_s=failure.retry_after_s,
     )
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """The text, shortened and made encodable: an exception's text may hold anything."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= bytes_max:
+        return data.decode()
+    return data[: bytes_max - len(_ELLIPSIS.encode())].decode("utf-8", "ignore") + _ELLIPSIS
+
+
+_ELLIPSIS = "…"

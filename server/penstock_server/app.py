@@ -1,0 +1,140 @@
+"""The composition root: puts a server together from its config and its flows, starts it, drains it, stops it."""
+
+import logging
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # absent from the stubs
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha import _async as reflection
+
+from penstock.v1 import flow_pb2_grpc
+from penstock_server.auth import Authenticator
+from penstock_server.config import ServerConfig
+from penstock_server.flows.flow import Flow
+from penstock_server.inprocess.channel import InProcessChannel
+from penstock_server.interceptors import Gate, Guard
+from penstock_server.methods import REFLECTION_SERVICE, Methods, public_methods
+from penstock_server.runs.runs import Runs, RunSettings
+from penstock_server.services.flow import FlowService
+from penstock_server.telemetry import server_interceptors
+
+logger = logging.getLogger("penstock.server")
+
+WIRE_BYTES_FACTOR = 4
+"""gRPC itself refuses messages over this many times `message_bytes_max`, with a text of its own; what lies between gets
+our clear error."""
+STOP_GRACE_S = 1.0
+"""How long calls may take to send their last status once the runs are over."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+class Server:
+    """A gRPC server of flows.
+
+    Args:
+        flows: the flows to serve, the default flow first; at least one.
+        tokens: the bearer tokens that callers may present; none lets every caller in.
+    """
+
+    def __init__(self, config: ServerConfig, flows: Sequence[Flow], tokens: Sequence[str]) -> None:
+        self._config = config
+        self._flows = list(flows)
+        self._gate = Gate()
+        self._health = health.HealthServicer()
+        self._runs = Runs(
+            {flow.spec.flow: flow for flow in self._flows},
+            RunSettings(
+                run_window_bytes=config.run_window_bytes,
+                run_log_bytes_max=config.run_log_bytes_max,
+                runs_max=config.runs_max,
+            ),
+        )
+        self._interceptors = server_interceptors() if config.telemetry else []
+        self._methods = self._register(tokens)
+        self._server: grpc.aio.Server | None = None
+        self.address = config.grpc
+        """Where the server listens, with the port that it was given; known after `start`."""
+
+    async def start(self, *, listen: bool = True) -> None:
+        """Begins to answer: on its address, and in process through `channel`.
+
+        Args:
+            listen: False opens no socket at all.
+
+        Raises:
+            StartError: the address cannot be listened on.
+        """
+        if listen:
+            self._server = self._listening_server()
+            await self._server.start()
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def channel(self) -> grpc.aio.Channel:
+        """A channel to this server that needs no socket and serializes nothing."""
+        return InProcessChannel(
+            self._methods,
+            interceptors=self._interceptors,
+            message_bytes_max=self._config.message_bytes_max,
+            metadata_bytes_max=self._config.metadata_bytes_max,
+        )
+
+    async def drain(self) -> None:
+        """Refuses new calls and lets live runs finish within `drain_s`; interrupts the rest."""
+        self._gate.draining = True
+        await self._health.enter_graceful_shutdown()
+        await self._runs.drain(self._config.drain_s)
+
+    async def stop(self) -> None:
+        """Drains, closes every connection, and lets go of the flows."""
+        if not self._gate.draining:
+            await self.drain()
+        if self._server is not None:
+            await self._server.stop(STOP_GRACE_S)
+        for flow in self._flows:
+            await flow.close()
+
+    def _register(self, tokens: Sequence[str]) -> Methods:
+        config = self._config
+        public = public_methods(schema_public=config.schema_public)
+        methods = Methods(Guard(Authenticator(tokens), self._gate, public, config.message_bytes_max))
+        service = FlowService(self._flows, self._runs, config.write_timeout_s)
+        flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
+        names = (*methods.services, REFLECTION_SERVICE)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), methods)
+        return methods
+
+    def _listening_server(self) -> grpc.aio.Server:
+        config = self._config
+        server = grpc.aio.server(
+            interceptors=self._interceptors,
+            options=(
+                ("grpc.so_reuseport", 0),  # or a second server would silently share the port
+                ("grpc.max_receive_message_length", WIRE_BYTES_FACTOR * config.message_bytes_max),
+                ("grpc.max_metadata_size", config.metadata_bytes_max),
+            ),
+        )
+        self._methods.serve_on(server)
+        try:
+            port = server.add_insecure_port(config.grpc)
+        except RuntimeError as error:
+            raise StartError(_cannot_listen(config.grpc)) from error
+        if not config.grpc.startswith("unix:"):
+            self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
+        return server
+
+    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
+        for service in ("", *self._methods.services):
+            await self._health.set(service, status)
+
+
+def _cannot_listen(address: str) -> str:
+    return (
+        f"cannot listen on {address} for gRPC: is another server running there, or is the address not this machine's? "
+        "Choose another with --grpc HOST:PORT (port 0 takes a free one)"
+    )

@@ -1,0 +1,64 @@
+"""Every setting of the server, with its unit and its default. `docs/configuration.md` is generated from here."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MEBIBYTE = 1024 * 1024
+
+
+class ServerConfig(BaseModel):
+    """The gRPC server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    grpc: str = Field(
+        "127.0.0.1:50051",
+        description="Where the gRPC server listens: HOST:PORT (port 0 takes a free one) or unix:PATH.",
+    )
+    service: str = Field("penstock", pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="The name of this service.")
+    tokens: tuple[str, ...] = Field(
+        (), description="Bearer tokens that callers may present. None: a random one is made and shown."
+    )
+    tokens_file: str = Field(
+        "", description="A file with one bearer token a line; empty lines and lines that start with # do not count."
+    )
+    auth: bool = Field(
+        True, description="Whether callers must present a token. Without it the server listens on loopback only."
+    )
+    schema_public: bool = Field(
+        True, description="Whether ListFlows, GetFlow and /openapi.json answer without a token."
+    )
+    message_bytes_max: int = Field(
+        4 * MEBIBYTE, ge=1024, description="The largest message, in bytes, in either direction."
+    )
+    metadata_bytes_max: int = Field(
+        8 * 1024,
+        ge=1024,
+        le=16 * 1024,
+        description="The most metadata of a call, in bytes. gRPC itself refuses more than 16 KiB.",
+    )
+    runs_max: int = Field(10_000, ge=1, description="How many runs may be live at once.")
+    run_window_bytes: int = Field(
+        128 * 1024,
+        ge=16 * 1024,
+        description="How much of a run's events may lie unread, in bytes, before the flow has to wait.",
+    )
+    run_log_bytes_max: int = Field(
+        16 * MEBIBYTE, ge=16 * 1024, description="How much a run may produce in all, in bytes of events."
+    )
+    write_timeout_s: float = Field(
+        30.0, gt=0, description="How long a reader may take nothing, in seconds, before its call is given up."
+    )
+    drain_s: float = Field(
+        30.0, ge=0, description="How long live runs may go on, in seconds, once the server was asked to stop."
+    )
+    sync_threads_max: int = Field(
+        64, ge=1, description="How many threads execute blocking code of flows; the rest queues."
+    )
+    node_log_bytes_max: int = Field(64 * 1024, ge=0, description="How much of what a node prints is kept, in bytes.")
+    error_text: bool = Field(
+        True, description="Whether callers see the text of an exception that a flow raised. The log always has it."
+    )
+    telemetry: bool = Field(
+        False,
+        description="Whether calls make OpenTelemetry spans (needs penstock[telemetry]; OTEL_* configures it).",
+    )

@@ -1,0 +1,162 @@
+"""A `grpc.aio.Channel` to the methods of a server in the same process.
+
+It keeps the wire's rules, so that nothing works here and fails over a socket: the sizes of messages and of metadata,
+the form of metadata, deadlines, cancellation, interceptors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from penstock_server.errors import InvalidRequest
+from penstock_server.inprocess.call import Behaviour, StreamCall, UnaryCall
+from penstock_server.inprocess.context import Metadata, Metadatum
+from penstock_server.interceptors import Handler, Unreadable, too_large
+
+METADATA_KEY_FORM = re.compile(r"[0-9a-z_.-]+")
+METADATA_VALUE_FORM = re.compile(r"[\x20-\x7e]*")
+METADATA_ENTRY_OVERHEAD_BYTES = 32
+"""What HTTP/2 adds to the size of an entry (RFC 9113, section 6.5.2)."""
+
+
+class InProcessChannel(grpc.aio.Channel):
+    """Calls a server's methods.
+
+    Args:
+        methods: the guarded handlers by method path.
+        interceptors: what a call passes before its handler, outermost first.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Handler],
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        message_bytes_max: int,
+        metadata_bytes_max: int,
+    ) -> None:
+        self._methods = methods
+        self._interceptors = tuple(interceptors)
+        self._message_bytes_max = message_bytes_max
+        self._metadata_bytes_max = metadata_bytes_max
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """A callable for a unary method; takes what `grpc.aio.Channel.unary_unary` takes."""
+        return self._callable(UnaryCall, method, "unary_unary")
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """A callable for a server-streaming method; takes what `grpc.aio.Channel.unary_stream` takes."""
+        return self._callable(StreamCall, method, "unary_stream")
+
+    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Refused: no method of the contract takes a stream."""
+        raise TypeError(f"{method} takes a stream, which the in-process channel does not carry")
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Refused: no method of the contract takes a stream."""
+        raise TypeError(f"{method} takes a stream, which the in-process channel does not carry")
+
+    async def __aenter__(self) -> InProcessChannel:
+        """The channel itself; there is nothing to open."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes the channel."""
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        """There is nothing to close: calls end with their callers or with the server."""
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Always ready."""
+        return grpc.ChannelConnectivity.READY
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Returns at once where the state differs from READY, which it never leaves."""
+        if last_observed_state is grpc.ChannelConnectivity.READY:
+            raise grpc.aio.UsageError("the in-process channel is always ready")
+
+    async def channel_ready(self) -> None:
+        """Returns at once."""
+
+    def _callable(self, call: Callable[..., Any], method: str, kind: str) -> Callable[..., Any]:
+        behaviour = self._behaviour(method, kind)
+
+        def start(
+            request: Any, *, timeout: float | None = None, metadata: Any = None, **_: object
+        ) -> UnaryCall | StreamCall:
+            sent = tuple(Metadatum(key, value) for key, value in metadata or ())
+            handler = self._intercepted(method, sent, kind) if self._interceptors else behaviour
+            return call(handler, self._checked(request, sent), sent, timeout)  # type: ignore[no-any-return]
+
+        return start
+
+    def _behaviour(self, method: str, kind: str) -> Behaviour:
+        behaviour = getattr(self._methods.get(method), kind, None)
+        return behaviour if behaviour is not None else _unimplemented(method, kind)
+
+    def _intercepted(self, method: str, metadata: Metadata, kind: str) -> Behaviour:
+        """The handler as the interceptors return it; they are asynchronous, so it is found when the call starts."""
+
+        async def find() -> Behaviour:
+            details = _CallDetails(method, metadata)
+            handler = await self._continuation(0)(details)
+            return getattr(handler, kind)  # type: ignore[no-any-return]
+
+        async def unary(request: Any, context: Any) -> Any:
+            return await (await find())(request, context)
+
+        async def stream(request: Any, context: Any) -> Any:
+            async for response in (await find())(request, context):
+                yield response
+
+        return unary if kind == "unary_unary" else stream
+
+    def _continuation(self, index: int) -> Callable[[Any], Any]:
+        async def proceed(details: Any) -> Any:
+            if index < len(self._interceptors):
+                return await self._interceptors[index].intercept_service(self._continuation(index + 1), details)
+            return self._methods.get(details.method)
+
+        return proceed
+
+    def _checked(self, request: Message, metadata: Metadata) -> Message | Unreadable:
+        size_bytes = request.ByteSize()
+        if size_bytes > self._message_bytes_max:
+            return Unreadable(too_large(size_bytes, self._message_bytes_max))
+        violation = self._metadata_violation(metadata)
+        return Unreadable(InvalidRequest.of([violation])) if violation else request
+
+    def _metadata_violation(self, metadata: Metadata) -> tuple[str, str] | None:
+        size_bytes = 0
+        for key, value in metadata:
+            size_bytes += len(key) + len(value) + METADATA_ENTRY_OVERHEAD_BYTES
+            if not METADATA_KEY_FORM.fullmatch(key):
+                return ascii(key), "is not the name of a metadata entry (lower case, digits, `-`, `_`, `.`)"
+            if isinstance(value, str) and not METADATA_VALUE_FORM.fullmatch(value):
+                return key, "holds characters that are not printable ASCII"
+        if size_bytes > self._metadata_bytes_max:
+            return "metadata", f"has {size_bytes} bytes; at most {self._metadata_bytes_max} are taken"
+        return None
+
+
+class _CallDetails(grpc.HandlerCallDetails):
+    def __init__(self, method: str, metadata: Metadata) -> None:
+        self.method = method
+        self.invocation_metadata = metadata
+
+
+def _unimplemented(method: str, kind: str) -> Behaviour:
+    async def unary(_: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {method}")
+
+    async def stream(_: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {method}")
+        yield
+
+    return unary if kind == "unary_unary" else stream

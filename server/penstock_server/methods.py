@@ -1,0 +1,76 @@
+"""The methods that a server offers: registered once, guarded, and then served over sockets and in process alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+
+from penstock.v1 import options_pb2
+from penstock_server.interceptors import Guard, Handler
+
+HEALTH_SERVICE = "grpc.health.v1.Health"
+REFLECTION_SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+OPEN_SERVICES = frozenset({HEALTH_SERVICE, REFLECTION_SERVICE})
+"""Services that answer without a token: probes and tools ask them before anybody has logged in."""
+
+
+class Methods(Mapping[str, Handler]):
+    """Guarded handlers by method path. It takes registrations as a `grpc.Server` does.
+
+    Args:
+        guard: wraps each handler.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._handlers: dict[str, Handler] = {}
+        self._services: dict[str, Mapping[str, Handler]] = {}
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """What generated `add_…Servicer_to_server` functions call."""
+        guarded = {name: self._guard.handler(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._services[service] = guarded
+        self._handlers.update({f"/{service}/{name}": handler for name, handler in guarded.items()})
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        """Generated functions register every method this way as well; the other way is enough for us."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names of the registered services."""
+        return tuple(self._services)
+
+    def serve_on(self, server: grpc.aio.Server) -> None:
+        """Offers the methods on a gRPC server."""
+        server.add_generic_rpc_handlers(
+            tuple(
+                grpc.method_handlers_generic_handler(service, dict(handlers))
+                for service, handlers in self._services.items()
+            )
+        )
+
+    def __getitem__(self, method: str) -> Handler:
+        return self._handlers[method]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handlers)
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+
+def public_methods(*, schema_public: bool) -> set[str]:
+    """The methods that need no token: probes, reflection, and, where the schema is public, what describes it."""
+    pool = descriptor_pool.Default()
+    public = set()
+    for service in OPEN_SERVICES:
+        public |= {f"/{service}/{method.name}" for method in pool.FindServiceByName(service).methods}
+    if schema_public:
+        flow_service = pool.FindServiceByName("penstock.v1.FlowService")
+        public |= {
+            f"/{flow_service.full_name}/{method.name}"
+            for method in flow_service.methods
+            if method.GetOptions().Extensions[options_pb2.public_schema]
+        }
+    return public

@@ -1,0 +1,106 @@
+"""The entries of a run's log. Each is what `penstock.v1.RunEvent` says, in the server's own terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from penstock_server.errors import Failure
+from penstock_server.flows.flow import NodeRecord
+
+
+class RunStatus(IntEnum):
+    """How a run stands; names and numbers are those of `penstock.v1.Run.Status`."""
+
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    FAILED = 4
+    CANCELED = 5
+    INTERRUPTED = 6
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a run stays in this status for good."""
+        return self >= RunStatus.SUCCEEDED
+
+
+@dataclass(slots=True)
+class RunStarted:
+    """The run was accepted."""
+
+    run: str
+    flow: str
+    session: str
+    create_time: datetime
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class NodeStarted:
+    """A node began to execute."""
+
+    node: str
+    start_time: datetime
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class NodeFinished:
+    """A node ended."""
+
+    node: NodeRecord
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class OutputDelta:
+    """A piece of the outputs: JSON values by output, a chunk or a whole."""
+
+    outputs: Mapping[str, object]
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class RunFinished:
+    """The run entered its terminal status."""
+
+    run: str
+    status: RunStatus
+    error: Failure | None
+    input_tokens: int
+    output_tokens: int
+    end_time: datetime
+    sequence: int = 0
+
+
+Event = RunStarted | NodeStarted | NodeFinished | OutputDelta | RunFinished
+
+EVENT_OVERHEAD_BYTES = 384
+"""What an event with a short text costs in memory besides the text (measured with tracemalloc, CPython 3.11)."""
+
+
+def held_bytes(event: Event) -> int:
+    """About how much memory an event holds, in bytes."""
+    if event.__class__ is OutputDelta:
+        return EVENT_OVERHEAD_BYTES + sum(map(_text_bytes, event.outputs.values()))
+    if event.__class__ is NodeFinished:
+        return EVENT_OVERHEAD_BYTES + _text_bytes(event.node.inputs) + _text_bytes(event.node.output)
+    return EVENT_OVERHEAD_BYTES
+
+
+def _text_bytes(value: object) -> int:
+    return len(value) if value.__class__ is str else _nested_bytes(value)
+
+
+def _nested_bytes(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + _nested_bytes(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return sum(map(_nested_bytes, value))
+    return _NUMBER_BYTES
+
+
+_NUMBER_BYTES = 32

@@ -1,0 +1,128 @@
+"""One run while it lives: its record, its log, and the recorder that the flow reports to."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from penstock_server.errors import Failure, RunTooLarge
+from penstock_server.flows.flow import FlowSpec, NodeRecord
+from penstock_server.runs.events import (
+    NodeFinished,
+    NodeStarted,
+    OutputDelta,
+    RunFinished,
+    RunStarted,
+    RunStatus,
+    held_bytes,
+)
+from penstock_server.runs.log import EventLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvokeCommand:
+    """What a caller asks for: an execution of a flow."""
+
+    flow: str
+    """The flow's id; empty for the default flow."""
+    inputs: Mapping[str, object]
+    session: str
+    user: str = ""
+    continue_on_disconnect: bool = False
+
+
+class Run:
+    """A run from its acceptance to its end. It is the `Recorder` of its flow's execution.
+
+    The fields without underscore are those of `penstock.v1.Run`.
+    """
+
+    __slots__ = (
+        "_ended", "_log_bytes", "_log_bytes_max", "command", "create_time", "end_time", "error", "log", "nodes",
+        "outputs", "run", "spec", "start_time", "status", "task",
+    )  # fmt: skip
+
+    def __init__(self, run: str, spec: FlowSpec, command: InvokeCommand, log: EventLog, log_bytes_max: int) -> None:
+        self.run = run
+        self.spec = spec
+        self.command = command
+        self.log = log
+        self.status = RunStatus.QUEUED
+        self.outputs: Mapping[str, object] = {}
+        self.nodes: list[NodeRecord] = []
+        self.error: Failure | None = None
+        self.create_time = datetime.now(UTC)
+        self.start_time: datetime | None = None
+        self.end_time: datetime | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._log_bytes = 0
+        self._log_bytes_max = log_bytes_max
+        self._ended: list[asyncio.Future[None]] = []
+
+    @property
+    def input_tokens(self) -> int:
+        """What went into the models of all nodes."""
+        return sum(node.input_tokens for node in self.nodes)
+
+    @property
+    def output_tokens(self) -> int:
+        """What the models of all nodes produced."""
+        return sum(node.output_tokens for node in self.nodes)
+
+    def started(self) -> None:
+        """The flow begins to execute."""
+        self.status = RunStatus.RUNNING
+        self.start_time = datetime.now(UTC)
+        self.log.append(RunStarted(self.run, self.spec.flow, self.command.session, self.create_time))
+
+    def finished(self, status: RunStatus, error: Failure | None = None) -> None:
+        """The run enters its terminal status, once; later calls change nothing."""
+        if self.status.terminal:
+            return
+        self.status, self.error = status, error
+        self.end_time = datetime.now(UTC)
+        self.log.append(RunFinished(self.run, status, error, self.input_tokens, self.output_tokens, self.end_time))
+        for waiter in self._ended:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._ended.clear()
+
+    async def ended(self) -> None:
+        """Waits until the run is in its terminal status."""
+        if self.status.terminal:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._ended:
+                self._ended.remove(waiter)
+
+    def node_started(self, record: NodeRecord) -> None:
+        """See `Recorder`."""
+        self.nodes.append(record)
+        self.log.append(NodeStarted(record.node, record.start_time))
+
+    def node_finished(self, record: NodeRecord) -> None:
+        """See `Recorder`."""
+        self.log.append(NodeFinished(record))
+
+    def delta(self, outputs: Mapping[str, object]) -> bool:
+        """See `Recorder`.
+
+        Raises:
+            RunTooLarge: the run's outputs are more than `run_log_bytes_max`.
+        """
+        event = OutputDelta(outputs)
+        self._log_bytes += held_bytes(event)
+        if self._log_bytes > self._log_bytes_max:
+            raise RunTooLarge(
+                f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
+                metadata={"flow": self.spec.flow, "run": self.run},
+            )
+        return self.log.append(event)
+
+    async def room(self) -> None:
+        """See `Recorder`."""
+        await self.log.room()

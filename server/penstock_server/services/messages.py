@@ -1,0 +1,128 @@
+"""Runs, events and flows as the wire's messages."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status
+
+from penstock.v1 import flow_pb2, run_pb2
+from penstock.values import to_struct, to_value
+from penstock_server.errors import Failure, to_status
+from penstock_server.flows.flow import FlowSpec, NodeRecord
+from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
+from penstock_server.runs.run import Run
+
+
+def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
+    """A flow as callers see it."""
+    message = flow_pb2.Flow(
+        flow=spec.flow,
+        kind=flow_pb2.Flow.Kind.Value(spec.kind.value),
+        description=spec.description,
+        streaming_outputs=spec.streaming_outputs,
+        snapshot=spec.snapshot,
+        labels=spec.labels,
+        chat_input=spec.chat_input,
+        chat_output=spec.chat_output,
+        chat_history=spec.chat_history,
+    )
+    to_struct(spec.input_schema, message.input_schema)
+    to_struct(spec.output_schema, message.output_schema)
+    return message
+
+
+def run_message(run: Run) -> run_pb2.Run:
+    """A run as it stands."""
+    message = run_pb2.Run(
+        run=run.run,
+        flow=run.spec.flow,
+        session=run.command.session,
+        user=run.command.user,
+        snapshot=run.spec.snapshot,
+    )
+    message.status = run.status.value  # type: ignore[assignment]  # the numbers are the contract's
+    message.inputs.SetInParent()
+    to_struct(run.command.inputs, message.inputs)
+    message.outputs.SetInParent()
+    to_struct(run.outputs, message.outputs)
+    _write_failure(run.error, message.error)
+    _write_usage(run, message.usage)
+    _write_time(run.create_time, message.create_time)
+    _write_time(run.start_time, message.start_time)
+    _write_time(run.end_time, message.end_time)
+    for record in run.nodes:
+        _write_node(record, message.nodes.add())
+    return message
+
+
+def stream_message(events: Iterable[Event]) -> flow_pb2.InvokeStreamResponse:
+    """A batch of events."""
+    message = flow_pb2.InvokeStreamResponse()
+    add = message.events.add
+    for event in events:
+        _write_event(event, add())
+    return message
+
+
+def _write_event(event: Event, target: run_pb2.RunEvent) -> None:
+    target.sequence = event.sequence
+    if isinstance(event, OutputDelta):
+        _write_outputs(event.outputs, target.output_delta)
+    elif isinstance(event, RunStarted):
+        target.run_started.run = event.run
+        target.run_started.flow = event.flow
+        target.run_started.session = event.session
+        _write_time(event.create_time, target.run_started.create_time)
+    elif isinstance(event, NodeStarted):
+        target.node_started.node = event.node
+        _write_time(event.start_time, target.node_started.start_time)
+    elif isinstance(event, NodeFinished):
+        _write_node(event.node, target.node_finished.node)
+    elif isinstance(event, RunFinished):
+        _write_finish(event, target.run_finished)
+
+
+def _write_outputs(outputs: Mapping[str, object], target: run_pb2.OutputDelta) -> None:
+    target.outputs.SetInParent()
+    to_struct(outputs, target.outputs)
+
+
+def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
+    target.run = event.run
+    target.status = event.status.value  # type: ignore[assignment]  # the numbers are the contract's
+    _write_failure(event.error, target.error)
+    _write_usage(event, target.usage)
+    _write_time(event.end_time, target.end_time)
+
+
+def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
+    target.node = record.node
+    target.status = run_pb2.NodeRun.Status.Value(record.status.value)
+    target.inputs.SetInParent()
+    to_struct(record.inputs, target.inputs)
+    if record.end_time is not None:
+        to_value(record.output, target.output)
+    target.logs = record.logs
+    _write_failure(record.error, target.error)
+    _write_usage(record, target.usage)
+    _write_time(record.start_time, target.start_time)
+    _write_time(record.end_time, target.end_time)
+
+
+def _write_failure(failure: Failure | None, target: Status) -> None:
+    if failure is not None:
+        target.CopyFrom(to_status(failure))
+
+
+def _write_usage(source: Run | RunFinished | NodeRecord, target: run_pb2.Usage) -> None:
+    tokens = source.input_tokens, source.output_tokens
+    if any(tokens):
+        target.input_tokens, target.output_tokens = tokens
+
+
+def _write_time(time: datetime | None, target: Timestamp) -> None:
+    # Timestamp.FromDatetime does the same in several times the time, and every answer holds three of these.
+    if time is not None:
+        target.seconds = int(time.timestamp())
+        target.nanos = time.microsecond * 1000
