@@ -1,9 +1,9 @@
 """Python values to `google.protobuf.Struct` and back, with the contract's rules on numbers, text and depth.
 
-A JSON value here is None, bool, int, float, str, a list of them, or a dict of them with string keys. `Struct` holds every
-number as a double. So an integer beyond ±2^53 has no exact form and is refused, whole numbers come back as `int`, and NaN
-and the infinities, which JSON cannot say, are refused. Values nest at most `DEPTH_MAX` deep, which is what a message may
-carry before a protobuf parser gives up on it.
+A JSON value here is None, bool, int, float, str, a list of them, or a dict of them with string keys. `Struct` holds
+every number as a double. So an integer beyond ±2^53 has no exact form and is refused, whole numbers come back as `int`,
+and NaN and the infinities, which JSON cannot say, are refused. Values nest at most `DEPTH_MAX` deep, which is what a
+message may carry before a protobuf parser gives up on it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,36 @@
+"""Flows on the command line: what to load, and what to say when that fails."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from penstock_server.config import ServerConfig
+from penstock_server.flows.flow import Flow
+from penstock_server.flows.loader import load_all
+from penstock_server.flows.problems import FlowLoadError
+from penstock_server.flows.settings import FlowSettings
+
+
+def flows_argument(command: Any) -> Any:
+    """Adds the argument that names the flows."""
+    return click.argument("flows", nargs=-1, required=True, metavar="FLOW...")(command)
+
+
+def load(targets: Sequence[str], config: ServerConfig) -> list[Flow]:
+    """Loads the flows.
+
+    Raises:
+        click.ClickException: one of them cannot be served; it tells every problem.
+    """
+    settings = FlowSettings(
+        sync_threads_max=config.sync_threads_max,
+        node_log_bytes_max=config.node_log_bytes_max,
+        error_text=config.error_text,
+    )
+    try:
+        return load_all(targets, settings=settings)
+    except FlowLoadError as error:
+        count = len(error.problems)
+        heading = "the flow cannot be served" if count == 1 else f"the flows cannot be served, for {count} reasons"
+        raise click.ClickException(f"{heading}:\n{error}") from None

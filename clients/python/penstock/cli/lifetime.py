@@ -1,0 +1,82 @@
+"""The life of a serving process: the event loop, the signals, and what it says when it is ready."""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+logger = logging.getLogger("penstock")
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Executes `main` until it returns. The event that it gets is set by the first SIGTERM or SIGINT.
+
+    A second signal ends the process at once.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_until_signalled(main))
+
+
+async def _until_signalled(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def signalled(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.info("%s: stopping; a second one ends the process at once", number.name)
+        stop.set()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, signalled, number)
+    await main(stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # it has no builds for every platform
+        return asyncio.new_event_loop
+    return new_event_loop
+
+
+def settle() -> None:
+    """Keeps what start-up has made out of the garbage collector's way: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+
+
+def announce(lines: list[tuple[str, str]], ready_file: str, facts: dict[str, str]) -> None:
+    """Tells people on standard output, and programs in the ready file, that the process is ready."""
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        click.echo(f"  {name:<{width}}  {text}" if name else text)
+    sys.stdout.flush()
+    if ready_file:
+        path = Path(ready_file)
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps(facts | {"pid": os.getpid()}) + "\n")
+        unfinished.replace(path)
+
+
+def ready_file_option(command: Any) -> Any:
+    """The option `--ready-file`."""
+    return click.option(
+        "--ready-file",
+        envvar="PENSTOCK_READY_FILE",
+        default="",
+        metavar="FILE",
+        help="Written when ready, for programs: JSON with the addresses, the token and the process id.",
+    )(command)

@@ -1,0 +1,85 @@
+"""A client that calls flows over gRPC. The generated stubs in `penstock.v1` offer all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import grpc
+
+from penstock.errors import PenstockError
+from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
+from penstock.values import to_struct
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+"""The largest answer that the client takes; gRPC's own default is a quarter of it."""
+
+
+class Client:
+    """Calls the flows of one service.
+
+    Args:
+        target: the server's address: `HOST:PORT` or `unix:PATH`.
+        token: the bearer token.
+        session: the conversation that calls belong to; by default every call begins a new one.
+        user: the session's owner.
+    """
+
+    def __init__(self, target: str, *, token: str = "", session: str = "", user: str = "") -> None:
+        self._channel = grpc.insecure_channel(target, options=(("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),))
+        self._stub = flow_pb2_grpc.FlowServiceStub(self._channel)
+        sent = (
+            ("authorization", f"Bearer {token}" if token else ""),
+            ("chat-session-id", session),
+            ("chat-user-id", user),
+        )
+        self._metadata = tuple((key, value) for key, value in sent if value)
+
+    def invoke(self, inputs: Mapping[str, Any], *, flow: str = "", timeout_s: float | None = None) -> run_pb2.Run:
+        """Executes a flow and returns the run when it has ended; `values.from_struct(run.outputs)` reads the outputs.
+
+        Args:
+            inputs: the flow's inputs: JSON values by name.
+            flow: the flow's id; the service's default flow where it is empty.
+
+        Raises:
+            PenstockError: the call did not succeed.
+            InvalidValue: an input is no JSON value.
+        """
+        try:
+            return self._stub.Invoke(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise PenstockError.of_rpc(error) from None
+
+    def stream(
+        self, inputs: Mapping[str, Any], *, flow: str = "", timeout_s: float | None = None
+    ) -> Iterator[run_pb2.RunEvent]:
+        """Executes a flow and yields the run's events while it goes on. Takes and raises what `invoke` does.
+
+        Leaving the iteration early cancels the run.
+        """
+        call = self._stub.InvokeStream(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
+        try:
+            for response in call:
+                yield from response.events
+        except grpc.RpcError as error:
+            raise PenstockError.of_rpc(error) from None
+        finally:
+            call.cancel()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _request(inputs: Mapping[str, Any], flow: str) -> flow_pb2.InvokeRequest:
+    request = flow_pb2.InvokeRequest(flow=flow)
+    request.inputs.SetInParent()
+    to_struct(inputs, request.inputs)
+    return request
