@@ -1,0 +1,106 @@
+"""The flows that the contract's cases call."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypedDict
+
+from penstock.flow import InvalidInput, current_call
+
+
+async def echo(text: str) -> str:
+    """Says it again."""
+    return text
+
+
+class Everything(TypedDict):
+    """One output of every type."""
+
+    text: str
+    whole: int
+    number: float
+    flag: bool
+    items: list[Any]
+    nested: dict[str, Any]
+
+
+async def types(
+    text: str, whole: int, number: float, flag: bool, items: list[Any], nested: dict[str, Any]
+) -> Everything:
+    """Returns one input of every type."""
+    return {"text": text, "whole": whole, "number": number, "flag": flag, "items": items, "nested": nested}
+
+
+async def anything(value: Any = None) -> Any:
+    """Returns whatever it gets."""
+    return value
+
+
+async def count(to: int = 3) -> AsyncIterator[str]:
+    """Streams numbers."""
+    for number in range(1, to + 1):
+        yield f"{number} "
+
+
+def count_in_a_thread(to: int = 3) -> Iterator[str]:
+    """Streams numbers from blocking code."""
+    for number in range(1, to + 1):
+        time.sleep(0.001)
+        yield f"{number} "
+
+
+def chat(question: str, chat_history: list[Any]) -> str:
+    """Answers a question."""
+    return f"you asked: {question}"
+
+
+async def who() -> dict[str, str]:
+    """Tells what a flow knows of its call."""
+    call = current_call.get()
+    return {"flow": call.flow, "session": call.session, "user": call.user, "run": call.run}
+
+
+async def raises(text: str = "boom") -> str:
+    """Raises before anything else."""
+    raise ValueError(text)
+
+
+async def raises_late() -> AsyncIterator[str]:
+    """Raises after its first token."""
+    yield "first"
+    raise ValueError("second")
+
+
+async def refuses(number: int) -> str:
+    """Refuses odd numbers."""
+    if number % 2:
+        raise InvalidInput("must be even", input="number")
+    return "even"
+
+
+async def cancels_itself() -> str:
+    """Raises a cancellation that nobody asked for."""
+    raise asyncio.CancelledError
+
+
+async def never() -> str:
+    """Never ends."""
+    await asyncio.Event().wait()
+    return ""
+
+
+async def endless() -> AsyncIterator[str]:
+    """Streams without an end."""
+    while True:
+        yield "more "
+        await asyncio.sleep(0.01)
+
+
+def exits() -> str:
+    """Asks the interpreter to exit."""
+    raise SystemExit(3)
+
+
+async def not_json() -> Any:
+    """Returns what JSON cannot say."""
+    return {"output": float("nan")}
