@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health  # type: ignore[attr-defined]  # absent from the stubs
-from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha import _async as reflection
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from penstock.v1 import flow_pb2_grpc
 from penstock_server.auth import Authenticator
@@ -83,6 +83,11 @@ class Server:
             metadata_bytes_max=self._config.metadata_bytes_max,
         )
 
+    @property
+    def runs_live(self) -> int:
+        """How many runs have been accepted and have not ended."""
+        return self._runs.live
+
     async def drain(self) -> None:
         """Refuses new calls and lets live runs finish within `drain_s`; interrupts the rest."""
         self._gate.draining = True
@@ -101,7 +106,14 @@ class Server:
     def _register(self, tokens: Sequence[str]) -> Methods:
         config = self._config
         public = public_methods(schema_public=config.schema_public)
-        methods = Methods(Guard(Authenticator(tokens), self._gate, public, config.message_bytes_max))
+        guard = Guard(
+            Authenticator(tokens),
+            self._gate,
+            public,
+            message_bytes_max=config.message_bytes_max,
+            answer_bytes_max=config.answer_bytes_max,
+        )
+        methods = Methods(guard)
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)

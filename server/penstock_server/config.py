@@ -1,6 +1,8 @@
 """Every setting of the server, with its unit and its default. `docs/configuration.md` is generated from here."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from penstock import address
 
 MEBIBYTE = 1024 * 1024
 
@@ -28,7 +30,12 @@ class ServerConfig(BaseModel):
         True, description="Whether ListFlows, GetFlow and /openapi.json answer without a token."
     )
     message_bytes_max: int = Field(
-        4 * MEBIBYTE, ge=1024, description="The largest message, in bytes, in either direction."
+        4 * MEBIBYTE, ge=1024, description="The largest request message, in bytes; HTTP bodies included."
+    )
+    answer_bytes_max: int = Field(
+        16 * MEBIBYTE,
+        ge=1024,
+        description="The largest message that is sent, in bytes. gRPC clients refuse over 4 MiB unless told otherwise.",
     )
     metadata_bytes_max: int = Field(
         8 * 1024,
@@ -62,3 +69,8 @@ class ServerConfig(BaseModel):
         False,
         description="Whether calls make OpenTelemetry spans (needs penstock[telemetry]; OTEL_* configures it).",
     )
+
+    @field_validator("grpc")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return address.checked(value)

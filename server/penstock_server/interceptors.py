@@ -58,13 +58,23 @@ class Guard:
     Args:
         public: the methods, as `/package.Service/Method`, that need no token.
         message_bytes_max: the largest request that is read.
+        answer_bytes_max: the largest message that is sent.
     """
 
-    def __init__(self, authenticator: Authenticator, gate: Gate, public: Iterable[str], message_bytes_max: int) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        gate: Gate,
+        public: Iterable[str],
+        *,
+        message_bytes_max: int,
+        answer_bytes_max: int,
+    ) -> None:
         self._authenticator = authenticator
         self._gate = gate
         self._public = frozenset(public)
         self._message_bytes_max = message_bytes_max
+        self._answer_bytes_max = answer_bytes_max
 
     def handler(self, method: str, handler: Handler) -> Handler:
         """The handler of `method`, guarded."""
@@ -99,11 +109,19 @@ class Guard:
         if request.__class__ is Unreadable:
             raise request.failure
 
+    def _sendable(self, response: Message) -> Message:
+        # A client would refuse it as well, but only after it was sent, and with words that name no limit of ours.
+        size_bytes = response.ByteSize()
+        if size_bytes > self._answer_bytes_max:
+            text = f"the answer has {size_bytes} bytes; at most {self._answer_bytes_max} are sent (answer_bytes_max)"
+            raise MessageTooLarge(text)
+        return response
+
     def _unary(self, method: str, behaviour: Callable[[Any, Context], Awaitable[Message]]) -> Callable[..., Any]:
         async def unary(request: Any, context: Context) -> Message:
             try:
                 self._admit(method, request, context)
-                return await behaviour(request, context)
+                return self._sendable(await behaviour(request, context))
             except BaseException as error:
                 await answer(error, method, context)
                 raise
@@ -122,7 +140,7 @@ class Guard:
                 responses = behaviour(request, context)
                 try:
                     async for response in responses:
-                        yield response
+                        yield self._sendable(response)
                 finally:
                     await responses.aclose()
             except BaseException as error:
@@ -161,7 +179,7 @@ async def abort(failure: Failure, context: Context) -> None:
 
 
 def too_large(size_bytes: int, size_bytes_max: int) -> MessageTooLarge:
-    """The failure of a message over the limit."""
+    """The failure of a request over the limit."""
     return MessageTooLarge(
         f"the message has {size_bytes} bytes; at most {size_bytes_max} are taken (message_bytes_max)"
     )

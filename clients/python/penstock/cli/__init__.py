@@ -4,11 +4,15 @@ Each command is a module of its own, imported when it is called: the client's in
 service, `penstock[server]` the others as well.
 """
 
+import os
 from importlib import import_module
 
 import click
 
 from penstock import __version__
+
+# gRPC's core writes its own log lines to standard error; ours say the same things in words that help.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 COMMANDS = {
     "serve": ("penstock.cli.serve", "serve"),

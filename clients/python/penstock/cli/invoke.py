@@ -9,6 +9,7 @@ import click
 
 from penstock.client import Client
 from penstock.errors import PenstockError
+from penstock.status import Code
 from penstock.v1 import run_pb2
 from penstock.values import InvalidValue, from_struct
 
@@ -48,7 +49,9 @@ def invoke(
                 run = client.invoke(given, flow=flow, timeout_s=timeout_s)
                 click.echo(json.dumps(from_struct(run.outputs), ensure_ascii=False, indent=2))
     except PenstockError as error:
-        click.echo(f"Error: {error}", err=True)
+        unreachable = error.code is Code.UNAVAILABLE and not error.reason
+        hint = f"\nIs a service running at {target}? --target names another." if unreachable else ""
+        click.echo(f"Error: {error}{hint}", err=True)
         sys.exit(EXIT_FAILED)
     except InvalidValue as error:
         raise click.UsageError(f"the inputs cannot be sent: {error}") from None

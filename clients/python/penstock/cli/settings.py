@@ -133,4 +133,5 @@ def _read_file(context: click.Context, parameter: click.Parameter, value: str) -
 def _complaint(item: Any) -> str:
     name = str(item["loc"][0])
     flag_name = PLURALS.get(name, name.replace("_", "-"))
-    return f"--{flag_name} ({variable(name)}): {item['msg']}, and not {item['input']!r}"
+    message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return f"--{flag_name} ({variable(name)}) {message}; it is {item['input']!r}"
