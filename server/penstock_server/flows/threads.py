@@ -1,0 +1,266 @@
+"""Threads for blocking flow code, so that the event loop never executes any.
+
+The threads are our own and not those of `concurrent.futures`, for two reasons. That pool joins its threads when the
+process exits, so flow code that never ends would keep the process alive for ever: ours are daemons. And a generator is
+more than a call: it keeps one thread from its first chunk to its last and hands chunks over in batches.
+A daemon thread that is still busy at exit is stopped wherever it is, without its `finally`; `Threads.close` gives it
+some time before.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextvars import Context, copy_context
+from inspect import iscoroutine
+from queue import SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+logger = logging.getLogger("penstock.flows")
+
+T = TypeVar("T")
+
+BATCH_CHUNKS_MAX = 64
+"""How many chunks a generator may be ahead of its reader."""
+
+BATCH_CHARS_MAX = 16 * 1024
+"""How much text a generator may be ahead of its reader, by a chunk."""
+
+
+class CodeRaised(Exception):
+    """Code in a thread raised; any exception at all, so that one with a meaning for the event loop is told apart.
+
+    Attributes:
+        error: what it raised.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+
+
+def report_lost(error: BaseException) -> None:
+    """Logs what flow code raised when its run was over, for nobody is left to be told."""
+    logger.warning("flow code raised %s after its run was cancelled", type(error).__name__, exc_info=error)
+
+
+class Threads:
+    """At most `threads_max` threads that execute blocking code; more code waits in a queue, first in first out."""
+
+    def __init__(self, threads_max: int) -> None:
+        self._threads_max = threads_max
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._count = 0
+        self._idle = 0
+        self._waiting = 0
+        self._users: set[object] = set()
+        self._closed = False
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Returns what `function` returns in a thread, with the caller's context variables.
+
+        When the caller is cancelled it goes on at once; the code is dropped if it still waits for a thread, and left to
+        its end otherwise.
+
+        Raises:
+            CodeRaised: the function raised.
+        """
+        job = _CallJob(function)
+        try:
+            self._submit(job)
+            value, error = await job.done
+        except BaseException:
+            job.abandoned = True
+            raise
+        if error is not None:
+            raise CodeRaised(error)
+        return value  # type: ignore[return-value]
+
+    async def iterate(self, iterator: Iterator[object]) -> AsyncGenerator[list[object], None]:
+        """Yields the chunks of an iterator that runs in one thread for its whole life, in batches.
+
+        A batch holds what there is: a single chunk when the reader is faster, more when it is slower. The iterator
+        waits when it is `BATCH_CHUNKS_MAX` or `BATCH_CHARS_MAX` ahead. When this generator is closed, the iterator is
+        closed in its thread as soon as it yields.
+
+        Raises:
+            CodeRaised: the iterator raised; the chunks before that were yielded.
+        """
+        job = _IterateJob(iterator)
+        try:
+            self._submit(job)
+            while True:
+                batch, ended = await job.take()
+                if batch:
+                    yield batch
+                if ended:
+                    break
+        finally:
+            job.abandon()
+        if job.error is not None:
+            raise CodeRaised(job.error)
+
+    def share(self, user: object) -> "Threads":
+        """The same threads for one more user; they end when every user has closed them."""
+        self._users.add(user)
+        return self
+
+    async def close(self, user: object, wait_s: float) -> None:
+        """Ends the threads once the last user is gone; waits up to `wait_s` for code that is still executing."""
+        self._users.discard(user)
+        if self._users or self._closed:
+            return
+        with self._lock:
+            self._closed = True
+            for _ in range(self._count):
+                self._jobs.put(None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while self._count:  # noqa: ASYNC110 - threads have no loop to set an event of
+                    await asyncio.sleep(_CLOSE_POLL_S)
+
+    def _submit(self, job: "_Job") -> None:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the flow is closed")
+            self._waiting += 1
+            more = self._waiting > self._idle and self._count < self._threads_max
+            self._count += more
+            self._jobs.put(job)
+        if more:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._work, name="penstock-flow", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            with self._lock:
+                self._count -= 1
+                if self._count == 0:
+                    raise
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            job = self._jobs.get()
+            with self._lock:
+                self._idle -= 1
+                if job is None:
+                    self._count -= 1
+                    return
+                self._waiting -= 1
+            job.run()
+            del job  # it holds the caller's values, and the next one may be long in coming
+
+
+class _Job(Protocol):
+    def run(self) -> None:
+        """Executes in a thread; never raises."""
+
+
+class _CallJob(Generic[T]):
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context: Context = copy_context()
+        self._function = function
+        self.done: asyncio.Future[tuple[T | None, BaseException | None]] = self._loop.create_future()
+        self.abandoned = False
+
+    def run(self) -> None:
+        if self.abandoned:
+            return
+        value: T | None = None
+        error: BaseException | None = None
+        try:
+            value = self._context.run(self._function)
+        except BaseException as raised:  # SystemExit in flow code is the run's failure, not the server's end
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._settle, value, error)
+
+    def _settle(self, value: T | None, error: BaseException | None) -> None:
+        if not self.done.done():
+            self.done.set_result((value, error))
+        elif error is not None:
+            report_lost(error)
+        elif iscoroutine(value):
+            value.close()
+
+
+class _IterateJob:
+    def __init__(self, iterator: Iterator[object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context: Context = copy_context()
+        self._iterator = iterator
+        self._changed = threading.Condition()
+        self._ready = asyncio.Event()
+        self._chunks: list[object] = []
+        self._chars = 0
+        self._told = False
+        self._ended = False
+        self._abandoned = False
+        self.error: BaseException | None = None
+
+    async def take(self) -> tuple[list[object], bool]:
+        """What the iterator yielded since the last time, and whether that is all."""
+        await self._ready.wait()
+        self._ready.clear()
+        with self._changed:
+            chunks, self._chunks, self._chars, self._told = self._chunks, [], 0, False
+            self._changed.notify()
+            return chunks, self._ended
+
+    def abandon(self) -> None:
+        """Asks the iterator to end; it does at its next chunk."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        try:
+            self._context.run(self._iterate)
+        except BaseException as raised:
+            self.error = raised
+        with self._changed:
+            if self.error is not None and self._abandoned:
+                report_lost(self.error)
+            self._ended = True
+            self._tell()
+
+    def _iterate(self) -> None:
+        try:
+            if not self._abandoned:
+                self._advance()
+        finally:
+            close = getattr(self._iterator, "close", None)
+            if close is not None:
+                close()
+
+    def _advance(self) -> None:
+        for chunk in self._iterator:
+            if not self._put(chunk):
+                break
+
+    def _put(self, chunk: object) -> bool:
+        with self._changed:
+            self._chunks.append(chunk)
+            self._chars += len(chunk) if isinstance(chunk, str) else 0
+            self._tell()
+            while not self._abandoned and self._full():
+                self._changed.wait()
+            return not self._abandoned
+
+    def _full(self) -> bool:
+        return len(self._chunks) >= BATCH_CHUNKS_MAX or self._chars >= BATCH_CHARS_MAX
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                self._loop.call_soon_threadsafe(self._ready.set)
+
+
+_CLOSE_POLL_S = 0.01
