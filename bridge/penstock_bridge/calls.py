@@ -1,0 +1,221 @@
+"""An HTTP request that becomes an RPC, and its answer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from penstock.v1 import run_pb2
+from penstock_bridge import metadata
+from penstock_bridge.binding import Binding, response_encoder
+from penstock_bridge.body import read_json
+from penstock_bridge.config import BridgeConfig
+from penstock_bridge.errors import Header, Problem, defect, invalid_request, unreachable
+from penstock_bridge.events import Teller, teller, view_field
+from penstock_bridge.frames import FRAMES, PING
+from penstock_bridge.guard import Guard
+from penstock_bridge.methods import Method
+from penstock_bridge.negotiation import JSON, NDJSON, SSE, choose
+from penstock_bridge.outlet import Outlet
+from penstock_bridge.reply import JSON_TYPE, Answer, Reply
+from penstock_bridge.request import Request
+from penstock_bridge.rpc_errors import from_rpc
+
+STREAM_HEADERS: tuple[Header, ...] = (
+    # `no-transform` keeps proxies from compressing, which would hold events back; nginx wants a header of its own.
+    ("Cache-Control", "no-cache, no-transform"),
+    ("X-Accel-Buffering", "no"),
+)
+
+RESUME_FIELD = "after_sequence"
+RESUME_HEADER = "Last-Event-ID"
+_SEQUENCE_MAX = 2**31 - 1
+_EOF: Any = vars(grpc.aio)["EOF"]  # type stubs lack it
+
+Rpc = Callable[..., Any]
+"""A call of grpc.aio, or of a channel that keeps its interface."""
+
+
+class RpcEndpoint:
+    """Answers the requests of one HTTP mapping.
+
+    Args:
+        channel: where the server is.
+        binding: the mapping.
+        stream: the streaming method that answers it where the caller prefers a stream; None where there is none.
+    """
+
+    def __init__(
+        self, channel: grpc.aio.Channel, binding: Binding, stream: Method | None, config: BridgeConfig
+    ) -> None:
+        method = binding.method
+        self._binding = binding
+        self._config = config
+        self._guard = Guard(config)
+        self._encode = response_encoder(binding)
+        self._streamed = method if method.streams else stream
+        self._unary = None if method.streams else rpc(channel, method)
+        self._stream = None if self._streamed is None else rpc(channel, self._streamed)
+        self._offers = media_types(binding, stream)
+        self._view = view_field(method.input)
+        self._resumes = RESUME_FIELD in method.input.fields_by_name
+
+    async def __call__(self, request: Request, segments: list[str]) -> Answer:
+        """Answers a request whose path has these raw segments.
+
+        Raises:
+            Problem: the call failed before its answer began.
+        """
+        binding, config, headers = self._binding, self._config, request.headers
+        self._guard.check(request, public=binding.method.public_schema)
+        media_type = choose(_accept(request), self._offers)
+        passed = metadata.request_metadata(headers, config.metadata_bytes_max)
+        timeout_s = metadata.timeout_s(headers.get(metadata.TIMEOUT))
+        body = await read_json(request, config)
+        message = binding.bind(segments, request.query_raw, body)
+        if media_type == JSON and self._unary is not None:
+            return await self._answer(self._unary, message, passed, timeout_s)
+        if self._resumes:
+            _resume(request, message)
+        return await self._answer_stream(request, message, passed, timeout_s, media_type)
+
+    async def _answer(self, unary: Rpc, message: Message, passed: metadata.Metadata, timeout_s: float | None) -> Answer:
+        response, returned = await call(unary, message, passed, timeout_s)
+        return Reply(200, self._encode(response), [JSON_TYPE, *returned])
+
+    async def _answer_stream(
+        self, request: Request, message: Any, passed: metadata.Metadata, timeout_s: float | None, media_type: str
+    ) -> Answer:
+        assert self._streamed is not None  # noqa: S101 — a stream was offered
+        assert self._stream is not None  # noqa: S101
+        simple = self._choose_view(message)
+        told = teller(self._streamed.output, simple=simple, frame=FRAMES[media_type])
+        outlet = Outlet(request, ping=PING[media_type], ping_interval_s=self._config.ping_interval_s)
+        stream = _begin(self._stream, message, passed, timeout_s)
+        try:
+            returned, first = await _accepted(stream)
+            outlet.start([("Content-Type", media_type), *STREAM_HEADERS, *returned])
+            problem = await _relay(stream, first, told, outlet)
+            return await outlet.finish(told.end(problem))
+        finally:
+            outlet.close()
+            # Leaving a call does not end it.
+            stream.cancel()
+
+    def _choose_view(self, message: Any) -> bool:
+        """Whether the simple stream is told: by the caller's word, otherwise by the path."""
+        if self._view is None:
+            return False
+        if getattr(message, self._view) == run_pb2.RUN_VIEW_UNSPECIFIED:
+            view = run_pb2.SIMPLE if self._binding.response_body else run_pb2.FULL
+            setattr(message, self._view, view)
+        return bool(getattr(message, self._view) == run_pb2.SIMPLE)
+
+
+def rpc(channel: grpc.aio.Channel, method: Method) -> Rpc:
+    """The callable of a method on a channel."""
+    make: Any = channel.unary_stream if method.streams else channel.unary_unary
+    callable_: Rpc = make(
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )
+    return callable_
+
+
+def media_types(binding: Binding, stream: Method | None) -> tuple[str, ...]:
+    """What a mapping can answer with, its favourite first."""
+    if binding.method.streams:
+        return (SSE, NDJSON)
+    return (JSON, SSE, NDJSON) if stream is not None else (JSON,)
+
+
+async def call(
+    unary: Rpc, message: Message, passed: metadata.Metadata, timeout_s: float | None
+) -> tuple[Any, list[Header]]:
+    """Makes a unary call; returns its response and the headers that its metadata becomes.
+
+    Raises:
+        Problem: the call failed.
+    """
+    pending = _begin(unary, message, passed, timeout_s)
+    try:
+        response = await pending
+        return response, metadata.response_headers(await pending.initial_metadata())
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc(error) from None
+    except asyncio.CancelledError:
+        pending.cancel()
+        raise _cancelled() from None
+
+
+def _begin(start: Rpc, message: Message, passed: metadata.Metadata, timeout_s: float | None) -> Any:
+    try:
+        return start(message, metadata=passed, timeout=timeout_s)
+    except grpc.aio.UsageError:  # the channel is closed
+        raise unreachable() from None
+
+
+async def _accepted(stream: Any) -> tuple[list[Header], Any]:
+    """Waits until the server has accepted a streaming call.
+
+    Returns:
+        The headers of the answer, and the first message where one had to be awaited: metadata that tells nothing may
+        be that of a refusal, whose status comes with the first read.
+    """
+    try:
+        returned = metadata.response_headers(await stream.initial_metadata())
+        return returned, (None if returned else await stream.read())
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc(error) from None
+    except asyncio.CancelledError:
+        raise _cancelled() from None
+
+
+async def _relay(stream: Any, first: Any, told: Teller, outlet: Outlet) -> Problem | None:
+    """Sends what the server tells, a message in one write, and returns the failure that it ended with.
+
+    Raises:
+        ConnectionError: the client left, or takes nothing.
+    """
+    try:
+        message = await stream.read() if first is None else first
+        while message is not _EOF:
+            await outlet.send(told.tell(message))
+            message = await stream.read()
+    except grpc.aio.AioRpcError as error:
+        return from_rpc(error)
+    except ConnectionError:
+        raise
+    except asyncio.CancelledError:
+        failure = _cancelled()
+        if isinstance(failure, Problem):
+            return failure
+        raise
+    except Exception as error:
+        return defect(error)
+    return None
+
+
+def _cancelled() -> BaseException:
+    """What a CancelledError means: our own task is to end, or the channel was closed under its call."""
+    task = asyncio.current_task()
+    return asyncio.CancelledError() if task is None or task.cancelling() else unreachable()
+
+
+def _accept(request: Request) -> str | None:
+    values = request.headers.getall("Accept", ())
+    return ", ".join(values) if len(values) > 1 else values[0] if values else None
+
+
+def _resume(request: Request, message: Any) -> None:
+    """The browser's EventSource resumes by a header; a parameter that says otherwise wins."""
+    value = request.headers.get(RESUME_HEADER)
+    if not value or getattr(message, RESUME_FIELD):
+        return
+    if not (value.isascii() and value.isdecimal() and len(value) <= 10 and int(value) <= _SEQUENCE_MAX):
+        why = "must be the id of an event"
+        raise invalid_request(f"The header {RESUME_HEADER} {why}", violations=[(RESUME_HEADER, why)])
+    setattr(message, RESUME_FIELD, int(value))

@@ -1,0 +1,188 @@
+"""One route as an operation of an OpenAPI document."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from penstock.v1 import run_pb2
+from penstock_bridge.binding import WHOLE, Binding
+from penstock_bridge.calls import RESUME_FIELD, RESUME_HEADER, media_types
+from penstock_bridge.codec import fields
+from penstock_bridge.comments import Comments, summary
+from penstock_bridge.errors import HTTP_STATUS
+from penstock_bridge.events import DONE, ERROR, tells_runs
+from penstock_bridge.flow_schemas import FlowSchemas
+from penstock_bridge.frames import FRAMES
+from penstock_bridge.methods import Method
+from penstock_bridge.negotiation import JSON, NDJSON, SSE
+from penstock_bridge.query import FieldPath, takes_text
+from penstock_bridge.schemas import COMPONENTS, Schema, Schemas, is_required
+from penstock_bridge.transcoder import Route
+
+FLOW, INPUTS, OUTPUTS = "flow", "inputs", "outputs"
+"""The fields by which a request that calls a flow, and its response, are known."""
+
+Operation = dict[str, Any]
+
+_CALL_HEADERS = ("Chat-Session-Id", "Chat-User-Id")
+_EVENT_NAMES = [field.name for field in run_pb2.RunEvent.DESCRIPTOR.oneofs_by_name["event"].fields]
+
+
+class Operations:
+    """Describes routes; what they share goes into the components of the document.
+
+    Args:
+        schemas: where messages are described.
+        comments: what the contract says of methods and fields.
+    """
+
+    def __init__(self, schemas: Schemas, comments: Comments) -> None:
+        self._schemas = schemas
+        self._comments = comments
+
+    def describe(self, route: Route, id: str, flow: FlowSchemas | None = None) -> Operation:
+        """The operation of a route.
+
+        Args:
+            id: its operationId.
+            flow: the flow that it calls, where that is known; its inputs and outputs are typed then.
+        """
+        method = route.binding.method
+        comment = self._comments.get(method.descriptor.full_name, method.descriptor.name)
+        operation: Operation = {
+            "operationId": id,
+            "tags": [method.descriptor.containing_service.name],
+            "summary": summary(comment) + (f" ({flow.flow})" if flow else ""),
+            "description": "\n\n".join(filter(None, [comment, flow.description if flow else ""])),
+            "parameters": list(self._parameters(route, flow)),
+            "responses": self._responses(route, flow),
+        }
+        if method.public_schema:
+            operation["security"] = [{}, {"bearerAuth": []}]
+        if route.binding.body:
+            operation["requestBody"] = self._request_body(route.binding, flow)
+        return operation
+
+    def _parameters(self, route: Route, flow: FlowSchemas | None) -> Iterator[Schema]:
+        binding = route.binding
+        for path, field in binding.variables:
+            if flow is None or path != (FLOW,):
+                yield self._parameter("path", ".".join(path), field, required=True)
+        if binding.body != WHOLE:
+            bound = {path for path, _ in binding.variables} | {(binding.body,)}
+            for path, names, field in _leaves(binding.method.input, bound):
+                yield self._parameter("query", ".".join(names), field, required=is_required(field) and len(path) == 1)
+        headers = [*(_CALL_HEADERS if calls_flow(binding.method) else ()), "Grpc-Timeout"]
+        if RESUME_FIELD in binding.method.input.fields_by_name:
+            headers.append(RESUME_HEADER)
+        yield from ({"$ref": f"#/components/parameters/{name}"} for name in headers)
+
+    def _parameter(self, place: str, name: str, field: FieldDescriptor, *, required: bool) -> Schema:
+        schema = self._schemas.field(field)
+        description = schema.pop("description", "") if "$ref" not in schema else schema.get("description", "")
+        return {"name": name, "in": place, "required": required, "description": description, "schema": schema}
+
+    def _request_body(self, binding: Binding, flow: FlowSchemas | None) -> Schema:
+        message = binding.method.input
+        if binding.body == WHOLE:
+            bound = {path[0] for path, _ in binding.variables if len(path) == 1}
+            schema = self._schemas.object([field for field in message.fields if field.name not in bound])
+            if flow is not None:
+                schema["properties"][INPUTS] = flow.inputs
+        elif flow is not None and binding.body == INPUTS:
+            schema = flow.inputs
+        else:
+            schema = self._schemas.field(message.fields_by_name[binding.body])
+        return {"required": flow is not None and flow.needs_inputs, "content": {JSON: {"schema": schema}}}
+
+    def _responses(self, route: Route, flow: FlowSchemas | None) -> Schema:
+        binding = route.binding
+        success: Schema = {
+            "description": self._comments.get(binding.method.output.full_name, "The answer."),
+            "content": {kind: self._content(route, kind, flow) for kind in media_types(binding, route.stream)},
+        }
+        if calls_flow(binding.method):
+            success["headers"] = {
+                name: {"$ref": f"#/components/headers/{name}"} for name in ("Chat-Session-Id", "Penstock-Run-Id")
+            }
+        return {"200": success} | {str(code): {"$ref": "#/components/responses/Error"} for code in _failures(binding)}
+
+    def _content(self, route: Route, kind: str, flow: FlowSchemas | None) -> Schema:
+        if kind == JSON:
+            return {"schema": self._answer(route.binding, flow)}
+        output = (route.stream or route.binding.method).output
+        simple = bool(route.binding.response_body)
+        schema = {"type": "string", "description": _STREAM_TEXTS[kind]}
+        if not tells_runs(output):
+            return {"schema": schema, "x-events": {"message": self._schemas.message(output)}}
+        events = {"message": self._answer(route.binding, flow)} if simple else self._events()
+        content: Schema = {"schema": schema, "x-events": events | _terminal_events()}
+        return content | {"example": _example(kind, simple=simple)}
+
+    def _answer(self, binding: Binding, flow: FlowSchemas | None) -> Schema:
+        output = binding.method.output
+        if not binding.response_body:
+            return self._schemas.message(output)
+        if flow is not None and binding.response_body == OUTPUTS:
+            return flow.outputs
+        return self._schemas.field(output.fields_by_name[binding.response_body])
+
+    def _events(self) -> dict[str, Schema]:
+        members = run_pb2.RunEvent.DESCRIPTOR.fields_by_name
+        return {name: self._schemas.message(fields.message_type(members[name])) for name in _EVENT_NAMES}
+
+
+def calls_flow(method: Method) -> bool:
+    """Whether the method executes a flow."""
+    members = method.input.fields_by_name
+    return FLOW in members and INPUTS in members and fields.type_name(members[INPUTS]) == fields.STRUCT
+
+
+def _leaves(
+    message: Descriptor, bound: set[FieldPath], path: FieldPath = (), names: FieldPath = ()
+) -> Iterator[tuple[FieldPath, FieldPath, FieldDescriptor]]:
+    """The fields that parameters can carry: their paths, the names of the steps in JSON, and the last field."""
+    for field in message.fields:
+        here = (*path, field.name)
+        if here in bound or len(here) > _PARAMETER_DEPTH_MAX:
+            continue
+        if takes_text(field):
+            yield here, (*names, field.json_name), field
+        elif not fields.is_repeated(field) and fields.type_name(field) not in fields.SPECIAL:
+            yield from _leaves(fields.message_type(field), bound, here, (*names, field.json_name))
+
+
+_PARAMETER_DEPTH_MAX = 4
+"""Deeper parameters work, but are not listed: messages may nest without end."""
+
+
+def _failures(binding: Binding) -> Iterable[str | int]:
+    codes = set(HTTP_STATUS.values()) - {200}
+    codes |= {406, 413, 415} if binding.body else {406}
+    return [*sorted(codes), "default"]
+
+
+def _terminal_events() -> dict[str, Schema]:
+    return {DONE: {"$ref": COMPONENTS + "StreamDone"}, ERROR: {"$ref": COMPONENTS + "Error"}}
+
+
+def _example(kind: str, *, simple: bool) -> str:
+    frame = FRAMES[kind]
+    name, delta = ("", b'{"answer":"Hello"}') if simple else ("output_delta", b'{"outputs":{"answer":"Hello"}}')
+    outcome = b'{"run":"...","status":"SUCCEEDED"}'
+    finished = b"" if simple else frame("run_finished", 3, outcome)
+    return (frame(name, 2, delta) + finished + frame(DONE, 3, outcome)).decode()
+
+
+_STREAM_TEXTS = {
+    SSE: (
+        "Server-sent events. `x-events` gives the schema of `data` for each `event`; `message` stands for events "
+        "without a name. The stream ends with one `done` or one `error`; without either the connection was cut. "
+        "Comments (`: ping`) keep it open."
+    ),
+    NDJSON: (
+        'One object a line: `{"event", "id", "data"}`. `x-events` gives the schema of `data` for each `event`. '
+        "The last line is one `done` or one `error`; without either the connection was cut."
+    ),
+}
