@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -20,6 +19,7 @@ from penstock.status import STATUS_DETAILS_KEY
 from penstock_server import errors
 from penstock_server.auth import Authenticator, current_principal
 from penstock_server.errors import Defect, Draining, Failure, InvalidRequest, MessageTooLarge, RunCanceled
+from penstock_server.ids import new_id
 from penstock_server.metadata import AUTHORIZATION, first
 
 logger = logging.getLogger("penstock.server")
@@ -163,7 +163,7 @@ async def answer(error: BaseException, method: str, context: Context) -> None:
         if task is not None and not task.cancelling():
             await abort(RunCanceled("the work behind this call was cancelled"), context)
     elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
-        incident = uuid4().hex
+        incident = new_id()
         logger.error("incident %s in %s", incident, method, exc_info=error)
         await abort(Defect(errors.DEFECT_MESSAGE, metadata={"incident": incident}), context)
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from uuid import uuid4
 
 from penstock_server.errors import InvalidRequest
+from penstock_server.ids import new_id
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -33,7 +33,7 @@ def session_id(metadata: Metadata | None) -> str:
     """
     value = _single(metadata, SESSION_ID)
     if value is None:
-        return uuid4().hex
+        return new_id()
     if not SESSION_ID_FORM.fullmatch(value):
         raise InvalidRequest.of(
             [(SESSION_ID, f"must be 32 to 255 characters of A-Z a-z 0-9 _ - : (this one has {len(value)} characters)")]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from penstock.values import InvalidValue
+from penstock.values import INTEGER_MAX, InvalidValue
 from penstock_server.errors import InvalidRequest
 from penstock_server.flows.flow import JsonSchema
 from penstock_server.flows.results import jsonable
@@ -157,4 +157,4 @@ def _with_whole_numbers(values: Mapping[str, object], error: ValidationError) ->
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer()
+    return isinstance(value, float) and value.is_integer() and abs(value) <= INTEGER_MAX

@@ -5,7 +5,6 @@ import contextvars
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import uuid4
 
 from penstock.flow import Call, current_call
 from penstock_server.errors import (
@@ -18,6 +17,7 @@ from penstock_server.errors import (
     TooManyRuns,
 )
 from penstock_server.flows.flow import Flow
+from penstock_server.ids import new_id
 from penstock_server.runs.events import RunStatus
 from penstock_server.runs.log import EventLog
 from penstock_server.runs.run import InvokeCommand, Run
@@ -73,7 +73,7 @@ class Runs:
                 retry_after_s=RETRY_AFTER_S,
             )
         log = EventLog(self._settings.run_window_bytes)
-        run = Run(uuid4().hex, flow.spec, command, log, self._settings.run_log_bytes_max)
+        run = Run(new_id(), flow.spec, command, log, self._settings.run_log_bytes_max)
         self._live.add(run)
         self._idle.clear()
         context = contextvars.Context()

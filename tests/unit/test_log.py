@@ -1,0 +1,143 @@
+"""A run's event log loses nothing, keeps its bounds, and keeps nothing that nobody reads."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished, RunStarted, RunStatus
+from penstock_server.runs.log import BATCH_BYTES_MAX, EventLog
+
+WINDOW_BYTES = 64 * EVENT_OVERHEAD_BYTES
+NOW = datetime.now(UTC)
+
+
+def finish() -> RunFinished:
+    return RunFinished("r", RunStatus.SUCCEEDED, None, 0, 0, NOW)
+
+
+def sequences(events: list[Event] | None) -> list[int]:
+    assert events is not None
+    return [event.sequence for event in events]
+
+
+async def test_an_idle_reader_gets_each_event_at_once() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    for number in (1, 2, 3):
+        waiting = asyncio.create_task(reader.take())
+        await asyncio.sleep(0)
+        log.append(OutputDelta({"a": "x"}))
+        assert sequences(await waiting) == [number]
+
+
+async def test_a_slow_reader_gets_a_larger_batch_in_order_and_then_the_end() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    for _ in range(5):
+        log.append(OutputDelta({"a": "x"}))
+    log.append(finish())
+    assert sequences(await reader.take()) == [1, 2, 3, 4, 5, 6]
+    assert await reader.take() is None
+    assert await reader.take() is None
+
+
+async def test_the_simple_view_skips_events_but_not_numbers() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe(simple=True)
+    log.append(RunStarted("r", "f", "s", NOW))
+    log.append(OutputDelta({"a": "x"}))
+    log.append(finish())
+    assert sequences(await reader.take()) == [2, 3]
+
+
+async def test_a_full_window_makes_the_flow_wait_until_the_reader_comes_back() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    appended = 0
+    while log.append(OutputDelta({"a": "x"})):
+        appended += 1
+    assert appended <= 64
+    room = asyncio.create_task(log.room())
+    assert len(sequences(await reader.take())) == appended + 1
+    await asyncio.sleep(0)
+    assert not room.done(), "what the reader holds still counts"
+    next_batch = asyncio.create_task(reader.take())
+    await asyncio.wait_for(room, 1)
+    next_batch.cancel()
+
+
+async def test_a_reader_that_leaves_frees_the_flow() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    while log.append(OutputDelta({"a": "x"})):
+        pass
+    room = asyncio.create_task(log.room())
+    await asyncio.sleep(0)
+    reader.close()
+    await asyncio.wait_for(room, 1)
+    assert log.append(OutputDelta({"a": "x"}))
+
+
+async def test_the_slowest_of_several_readers_decides() -> None:
+    log = EventLog(WINDOW_BYTES)
+    fast, slow = log.subscribe(), log.subscribe()
+    while log.append(OutputDelta({"a": "x"})):
+        pass
+    assert await fast.take()
+    waiting = asyncio.create_task(fast.take())
+    room = asyncio.create_task(log.room())
+    await asyncio.sleep(0)
+    assert not room.done()
+    slow.close()
+    await asyncio.wait_for(room, 1)
+    waiting.cancel()
+
+
+async def test_without_a_reader_nothing_is_kept() -> None:
+    log = EventLog(WINDOW_BYTES)
+    for _ in range(1000):
+        assert log.append(OutputDelta({"a": "x" * 1000}))
+    late = log.subscribe()
+    log.append(finish())
+    assert sequences(await late.take()) == [1001]
+
+
+async def test_one_batch_stays_small_however_much_is_queued() -> None:
+    log = EventLog(10 * BATCH_BYTES_MAX)
+    reader = log.subscribe()
+    while log.append(OutputDelta({"a": "x" * 1000})):
+        pass
+    taken = [await reader.take() for _ in range(3)]
+    assert all(0 < len(batch or []) <= BATCH_BYTES_MAX / 1000 for batch in taken)
+
+
+async def test_an_event_larger_than_a_batch_goes_alone() -> None:
+    log = EventLog(10 * BATCH_BYTES_MAX)
+    reader = log.subscribe()
+    log.append(OutputDelta({"a": "x" * 2 * BATCH_BYTES_MAX}))
+    log.append(finish())
+    assert sequences(await reader.take()) == [1]
+    assert sequences(await reader.take()) == [2]
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_no_reader_misses_an_event_at_any_pace(readers: int) -> None:
+    log = EventLog(WINDOW_BYTES)
+    count = 2000
+
+    async def follow(pause: int) -> list[int]:
+        reader, got = log.subscribe(), []
+        while (events := await reader.take()) is not None:
+            got += sequences(events)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+        return got
+
+    followers = [asyncio.create_task(follow(index * 7)) for index in range(readers)]
+    await asyncio.sleep(0)
+    for number in range(count):
+        if not log.append(OutputDelta({"a": str(number)})):
+            await log.room()
+    log.append(finish())
+    assert all([await follower == list(range(1, count + 2)) for follower in followers])
