@@ -83,6 +83,15 @@ async def cancels_itself() -> str:
     raise asyncio.CancelledError
 
 
+async def cancels_its_task() -> str:
+    """Cancels the task that it is executed by."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+    return ""
+
+
 async def never() -> str:
     """Never ends."""
     await asyncio.Event().wait()

@@ -108,6 +108,7 @@ def test_a_whole_float_serves_for_an_integer(flow):
     assert violations(flow, text="t", number=5.5) == {
         "inputs.number": "must be an integer, not a number with a fraction"
     }
+    assert violations(flow, text="t", number=1e19) == {"inputs.number": "must be an integer, not a number"}
     assert violations(flow, text=1, number=5.0) == {"inputs.text": "must be a string, not an integer"}
 
 

@@ -95,6 +95,7 @@ async def test_cancelling_drops_code_that_still_waits():
     third = asyncio.create_task(pool.call(lambda: ran.append("third")))
     await asyncio.sleep(0)
     second.cancel()
+    await asyncio.wait([second])
     gate.set()
     await asyncio.gather(first, third)
     assert second.cancelled()

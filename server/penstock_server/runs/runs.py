@@ -11,6 +11,7 @@ from penstock_server.errors import (
     DEFECT_MESSAGE,
     Defect,
     Failure,
+    FlowFailed,
     FlowNotFound,
     RunCanceled,
     RunInterrupted,
@@ -116,8 +117,10 @@ class Runs:
             run.outputs = await flow.execute(arguments, run)
             run.finished(RunStatus.SUCCEEDED)
         except asyncio.CancelledError:
-            # Where somebody asked for it, `cancel` has said why already; else the event loop itself is being torn down.
-            run.finished(RunStatus.INTERRUPTED, RunInterrupted("the server stopped before the run ended"))
+            # Where somebody asked for it, `cancel` has said why already. Else the flow's own code cancelled its task.
+            name = run.spec.flow
+            failure = FlowFailed(f"flow `{name}` cancelled its own run", metadata={"flow": name, "run": run.run})
+            run.finished(RunStatus.FAILED, failure)
         except Failure as failure:
             failure.metadata.setdefault("run", run.run)
             _log_failure(run, failure)
