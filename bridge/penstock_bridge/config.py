@@ -37,7 +37,10 @@ class BridgeConfig(BaseModel, frozen=True, extra="forbid"):
         8 * KIB, ge=KIB, le=64 * KIB, description="The longest request line, and the longest single header."
     )
     metadata_bytes_max: int = Field(
-        16 * KIB, ge=KIB, description="The most that the headers which are passed on may hold together."
+        8 * KIB,
+        ge=2 * KIB,
+        le=16 * KIB,
+        description="The most metadata of a call, in bytes: the headers that are passed on, and what gRPC adds.",
     )
     headers_max: int = Field(100, ge=8, description="How many headers a request may have.")
 

@@ -26,7 +26,7 @@ _ASSET_AGE_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that is read when it is asked for first, and kept."""
+    """A file of the page; browsers keep it, so the bridge need not."""
 
     path: Path
     headers: tuple[Header, ...]

@@ -9,6 +9,9 @@ LOOKAHEAD_BYTES = 16 * KIB
 
 RECONNECT_BACKOFF_MS_MIN = 100
 
+ANSWER_METADATA_BYTES_MAX = 32 * KIB
+"""The most metadata of an answer; the details of an error travel in it."""
+
 _HARD_LIMIT_RATIO = 2
 """gRPC refuses metadata at random between its soft and its hard limit; only above the soft one may that happen."""
 
@@ -28,8 +31,8 @@ def _options(config: BridgeConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.answer_bytes_max),
         # The server judges what it takes, and says so in words; a second judge would only disagree.
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", config.metadata_bytes_max),
-        ("grpc.absolute_max_metadata_size", config.metadata_bytes_max * _HARD_LIMIT_RATIO),
+        ("grpc.max_metadata_size", ANSWER_METADATA_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", ANSWER_METADATA_BYTES_MAX * _HARD_LIMIT_RATIO),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MIN),
         ("grpc.min_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MIN),
         ("grpc.max_reconnect_backoff_ms", int(config.reconnect_backoff_s_max * 1000)),

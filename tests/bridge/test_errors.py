@@ -166,3 +166,15 @@ async def test_an_answer_that_json_cannot_say_is_a_defect(bridge, server, web, r
 def test_every_code_has_a_status_and_every_reason_is_the_contracts() -> None:
     assert set(HTTP_STATUS) == set(Code)
     assert set(HTTP_STATUS_BY_REASON) <= set(error_pb2.ErrorReason.keys())
+
+
+async def test_a_long_description_of_an_error_arrives_whole(bridge, server, web, speak):
+    violations = [(f"inputs.field_{number}", "is required, and it is missing") for number in range(200)]
+
+    async def refuse(request, context):
+        await speak.fail(context, wire.build(Code.INVALID_ARGUMENT, "INVALID_REQUEST", "Much", violations=violations))
+
+    server.invoke = refuse
+    async with web.post(bridge, "/") as answer:
+        details = (await answer.json())["error"]["details"]
+    assert len(details[1]["fieldViolations"]) == 200

@@ -45,8 +45,7 @@ async def test_a_header_given_twice_is_refused(bridge, dial):
     assert b"The header Chat-User-Id is given twice" in await raw.rest()
 
 
-async def test_headers_that_are_larger_than_metadata_may_be_are_refused(start_bridge, server, web, reason_of):
-    bridge = await start_bridge(metadata_bytes_max=8192)
+async def test_headers_that_are_larger_than_metadata_may_be_are_refused(bridge, server, web, reason_of):
     headers = {"tracestate": "a" * 4000, "Idempotency-Key": "b" * 4000}
     async with web.post(bridge, "/", headers=headers) as answer:
         assert reason_of(await answer.json()) == (431, "INVALID_ARGUMENT", "INVALID_REQUEST")

@@ -8,6 +8,9 @@ import pytest
 from penstock import status as wire
 from penstock.status import Code
 from penstock.v1 import run_pb2
+from penstock_bridge.app import Bridge
+from penstock_bridge.config import BridgeConfig
+from penstock_bridge.upstream import connect
 
 SSE, NDJSON = "text/event-stream", "application/x-ndjson"
 
@@ -220,90 +223,6 @@ async def test_a_stream_that_talks_gets_no_pings(start_bridge, server, web, spea
         assert ": ping" not in await answer.text()
 
 
-async def endless(request, context):
-    await context.send_initial_metadata((("penstock-run-id", "r" * 32),))
-    await asyncio.sleep(3600)
-    yield None
-
-
-async def test_a_client_that_leaves_a_silent_stream_cancels_the_call(bridge, server, dial, caplog):
-    server.stream = endless
-    raw = await dial(bridge)
-    raw.send(f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
-    await raw.head()
-    raw.writer.close()
-    async with asyncio.timeout(5):
-        await server.cancelled.wait()
-    assert [record for record in caplog.records if not record.name.startswith("grpc")] == []
-
-
-async def test_a_client_that_leaves_before_acceptance_cancels_the_call(bridge, server, dial):
-    async def never(request, context):
-        await asyncio.sleep(3600)
-        yield None
-
-    server.stream = never
-    raw = await dial(bridge)
-    raw.send(f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
-    await server.called.wait()
-    raw.writer.close()
-    async with asyncio.timeout(5):
-        await server.cancelled.wait()
-
-
-async def test_a_client_that_leaves_a_unary_call_cancels_it(bridge, server, dial):
-    async def never(request, context):
-        await asyncio.sleep(3600)
-
-    server.invoke = never
-    raw = await dial(bridge)
-    raw.send("POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Length: 0\r\n\r\n")
-    await server.called.wait()
-    raw.writer.close()
-    async with asyncio.timeout(5):
-        await server.cancelled.wait()
-
-
-async def test_a_client_that_reads_nothing_holds_little_and_is_dropped(start_bridge, server, dial, speak, caplog):
-    produced = 0
-
-    async def flood(request, context):
-        nonlocal produced
-        await context.send_initial_metadata(speak.ACCEPTED)
-        while True:
-            produced += 1
-            yield speak.batch(speak.delta(produced, answer="x" * 1000))
-
-    server.stream = flood
-    bridge = await start_bridge(write_timeout_s=1)
-    raw = await dial(bridge, receive_buffer_bytes=4096)
-    raw.send(f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
-    async with asyncio.timeout(10):
-        await server.cancelled.wait()
-    # Kernel buffers of both ends and gRPC's window included; the bridge's own part is `write_buffer_bytes`.
-    assert produced * 1000 < 400_000
-    assert [record for record in caplog.records if not record.name.startswith("grpc")] == []
-
-
-async def test_a_slow_client_loses_nothing(start_bridge, server, dial, speak):
-    async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
-        for number in range(1, 301):
-            yield speak.batch(speak.delta(number, answer="x" * 1000))
-        yield speak.batch(speak.finished(301))
-
-    server.stream = told
-    bridge = await start_bridge()
-    raw = await dial(bridge, receive_buffer_bytes=4096)
-    raw.send(f"POST / HTTP/1.0\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
-    received = b""
-    while piece := await raw.reader.read(4096):
-        received += piece
-        await asyncio.sleep(0)
-    ids = [int(line.removeprefix(b"id: ")) for line in received.splitlines() if line.startswith(b"id: ")]
-    assert ids == list(range(1, 302))
-
-
 async def test_a_server_that_dies_mid_stream_is_told(start_bridge, web, speak, server, reason_of):
     import grpc
 
@@ -328,6 +247,42 @@ async def test_a_server_that_dies_mid_stream_is_told(start_bridge, web, speak, s
         last = orjson.loads(await lines.readline())
     assert last["event"] == "error"
     assert last["data"]["error"]["code"] in (499, 503)
+
+
+async def test_an_entry_that_json_cannot_say_ends_the_stream_with_a_defect(bridge, server, web, speak, reason_of):
+    impossible = speak.delta(2)
+    impossible.output_delta.outputs.fields["a"].number_value = float("nan")
+
+    async def told(request, context):
+        await context.send_initial_metadata(speak.ACCEPTED)
+        yield speak.batch(speak.delta(1, answer="x"))
+        yield speak.batch(impossible)
+        yield speak.batch(speak.finished(3))
+
+    server.stream = told
+    async with web.post(bridge, "/", headers=accept(NDJSON)) as answer:
+        lines = [orjson.loads(line) for line in (await answer.text()).splitlines()]
+    assert [line["event"] for line in lines] == ["message", "error"]
+    assert reason_of(lines[1]["data"]) == (500, "INTERNAL", "INTERNAL")
+
+
+async def test_a_channel_that_is_closed_under_its_calls_is_told(server, web, speak, reason_of):
+    async def endless(request, context):
+        await context.send_initial_metadata(speak.ACCEPTED)
+        yield speak.batch(speak.delta(1, answer="x"))
+        await asyncio.sleep(3600)
+
+    server.stream = endless
+    config = BridgeConfig(http="127.0.0.1:0")
+    channel = connect(server.target, config)
+    bridge = Bridge(channel, config)
+    await bridge.start()
+    async with web.post(bridge, "/", headers=accept(NDJSON)) as answer:
+        await answer.content.readline()
+        await channel.close(None)
+        last = orjson.loads(await answer.content.readline())
+    assert reason_of(last["data"]) == (503, "UNAVAILABLE", "SERVER_UNREACHABLE")
+    await bridge.stop()
 
 
 async def test_a_stream_serves_clients_of_http_1_0_to_the_connections_end(bridge, dial):
