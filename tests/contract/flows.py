@@ -113,3 +113,9 @@ def exits() -> str:
 async def not_json() -> Any:
     """Returns what JSON cannot say."""
     return {"output": float("nan")}
+
+
+async def not_text() -> AsyncIterator[str]:
+    """Streams what no encoding of text can say."""
+    yield "fine"
+    yield "\ud800"

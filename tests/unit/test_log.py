@@ -106,7 +106,7 @@ async def test_without_a_reader_nothing_is_kept() -> None:
 async def test_one_batch_stays_small_however_much_is_queued() -> None:
     log = EventLog(10 * BATCH_BYTES_MAX)
     reader = log.subscribe()
-    while log.append(OutputDelta({"a": "x" * 1000})):
+    while log.append(OutputDelta({"a": "x" * 1000}), 1000):
         pass
     taken = [await reader.take() for _ in range(3)]
     assert all(0 < len(batch or []) <= BATCH_BYTES_MAX / 1000 for batch in taken)
@@ -115,7 +115,7 @@ async def test_one_batch_stays_small_however_much_is_queued() -> None:
 async def test_an_event_larger_than_a_batch_goes_alone() -> None:
     log = EventLog(10 * BATCH_BYTES_MAX)
     reader = log.subscribe()
-    log.append(OutputDelta({"a": "x" * 2 * BATCH_BYTES_MAX}))
+    log.append(OutputDelta({"a": "x" * 2 * BATCH_BYTES_MAX}), 2 * BATCH_BYTES_MAX)
     log.append(finish())
     assert sequences(await reader.take()) == [1]
     assert sequences(await reader.take()) == [2]

@@ -80,17 +80,12 @@ EVENT_OVERHEAD_BYTES = 384
 """What an event with a short text costs in memory besides the text (measured with tracemalloc, CPython 3.11)."""
 
 
-def held_bytes(event: Event) -> int:
-    """About how much memory an event holds, in bytes."""
-    if event.__class__ is OutputDelta:
-        return EVENT_OVERHEAD_BYTES + sum(map(_text_bytes, event.outputs.values()))
-    if event.__class__ is NodeFinished:
-        return EVENT_OVERHEAD_BYTES + _text_bytes(event.node.inputs) + _text_bytes(event.node.output)
-    return EVENT_OVERHEAD_BYTES
-
-
-def _text_bytes(value: object) -> int:
-    return len(value) if value.__class__ is str else _nested_bytes(value)
+def held_bytes(values: Mapping[str, object]) -> int:
+    """About how much memory an event with these JSON values holds, in bytes."""
+    size = EVENT_OVERHEAD_BYTES
+    for value in values.values():
+        size += len(value) if value.__class__ is str else _nested_bytes(value)
+    return size
 
 
 def _nested_bytes(value: object) -> int:

@@ -106,7 +106,7 @@ class Run:
 
     def node_finished(self, record: NodeRecord) -> None:
         """See `Recorder`."""
-        self.log.append(NodeFinished(record))
+        self.log.append(NodeFinished(record), held_bytes({"inputs": record.inputs, "output": record.output}))
 
     def delta(self, outputs: Mapping[str, object]) -> bool:
         """See `Recorder`.
@@ -114,14 +114,14 @@ class Run:
         Raises:
             RunTooLarge: the run's outputs are more than `run_log_bytes_max`.
         """
-        event = OutputDelta(outputs)
-        self._log_bytes += held_bytes(event)
+        size_bytes = held_bytes(outputs)
+        self._log_bytes += size_bytes
         if self._log_bytes > self._log_bytes_max:
             raise RunTooLarge(
                 f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
                 metadata={"flow": self.spec.flow, "run": self.run},
             )
-        return self.log.append(event)
+        return self.log.append(OutputDelta(outputs), size_bytes)
 
     async def room(self) -> None:
         """See `Recorder`."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
@@ -68,7 +69,7 @@ def stream_message(events: Iterable[Event]) -> flow_pb2.InvokeStreamResponse:
 def _write_event(event: Event, target: run_pb2.RunEvent) -> None:
     target.sequence = event.sequence
     if isinstance(event, OutputDelta):
-        _write_outputs(event.outputs, target.output_delta)
+        _write_outputs(event.outputs, target.output_delta.outputs)
     elif isinstance(event, RunStarted):
         target.run_started.run = event.run
         target.run_started.flow = event.flow
@@ -83,9 +84,15 @@ def _write_event(event: Event, target: run_pb2.RunEvent) -> None:
         _write_finish(event, target.run_finished)
 
 
-def _write_outputs(outputs: Mapping[str, object], target: run_pb2.OutputDelta) -> None:
-    target.outputs.SetInParent()
-    to_struct(outputs, target.outputs)
+def _write_outputs(outputs: Mapping[str, object], target: Struct) -> None:
+    if len(outputs) == 1:
+        # A piece of text for one output: what nearly every event of a stream holds.
+        [(name, chunk)] = outputs.items()
+        if chunk.__class__ is str:
+            target.fields[name].string_value = chunk
+            return
+    target.SetInParent()
+    to_struct(outputs, target)
 
 
 def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
