@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc
 
 INSTALL_HINT = "telemetry needs the OpenTelemetry packages: pip install 'penstock[telemetry]'"
 
 
-def server_interceptors() -> list[grpc.aio.ServerInterceptor[Any, Any]]:
+def server_interceptors() -> list[grpc.aio.ServerInterceptor]:
     """The interceptors that make a span of each call of our own services.
 
     Health and reflection are left out: probes would drown the traces, and the instrumentation breaks `Health.Watch`.

@@ -65,7 +65,7 @@ class Client:
         except grpc.RpcError as error:
             raise PenstockError.of_rpc(error) from None
         finally:
-            call.cancel()  # type: ignore[no-untyped-call]
+            call.cancel()
 
     def close(self) -> None:
         """Closes the connection."""

@@ -36,7 +36,7 @@ class InProcessChannel(grpc.aio.Channel):
         self,
         methods: Mapping[str, Handler],
         *,
-        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         message_bytes_max: int,
         metadata_bytes_max: int,
     ) -> None:

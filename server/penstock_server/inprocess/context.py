@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import Message
-from grpc.aio import EOF as EOF  # type: ignore[attr-defined]  # the stubs leave it out
+from grpc.aio import EOF as EOF
 
 DoneCallback = Callable[[Any], None]
 
