@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from grpc.aio import EOF
 
 from penstock.v1 import run_pb2
 from penstock_bridge import metadata
@@ -29,10 +30,15 @@ STREAM_HEADERS: tuple[Header, ...] = (
     ("X-Accel-Buffering", "no"),
 )
 
+CONTENT_TYPES: dict[str, Header] = {
+    # An event stream is UTF-8 in any case, but clients that do not know it take text without a charset for Latin-1.
+    SSE: ("Content-Type", f"{SSE}; charset=utf-8"),
+    NDJSON: ("Content-Type", NDJSON),
+}
+
 RESUME_FIELD = "after_sequence"
 RESUME_HEADER = "Last-Event-ID"
 _SEQUENCE_MAX = 2**31 - 1
-_EOF: Any = vars(grpc.aio)["EOF"]  # type stubs lack it
 
 Rpc = Callable[..., Any]
 """A call of grpc.aio, or of a channel that keeps its interface."""
@@ -96,7 +102,7 @@ class RpcEndpoint:
         stream = _begin(self._stream, message, passed, timeout_s)
         try:
             returned, first = await _accepted(stream)
-            outlet.start([("Content-Type", media_type), *STREAM_HEADERS, *returned])
+            outlet.start([CONTENT_TYPES[media_type], *STREAM_HEADERS, *returned])
             problem = await _relay(stream, first, told, outlet)
             return await outlet.finish(told.end(problem))
         finally:
@@ -182,7 +188,7 @@ async def _relay(stream: Any, first: Any, told: Teller, outlet: Outlet) -> Probl
     """
     try:
         message = await stream.read() if first is None else first
-        while message is not _EOF:
+        while message is not EOF:
             await outlet.send(told.tell(message))
             message = await stream.read()
     except grpc.aio.AioRpcError as error:

@@ -13,6 +13,7 @@ from penstock_server.errors import (
     Failure,
     FlowFailed,
     FlowNotFound,
+    InputRefused,
     RunCanceled,
     RunInterrupted,
     TooManyRuns,
@@ -137,8 +138,6 @@ class Runs:
 
 
 def _log_failure(run: Run, failure: Failure) -> None:
-    cause = failure.__cause__
-    logger.warning(
-        "run %s of flow %s failed: %s", run.run, run.spec.flow, failure.message,
-        exc_info=(type(cause), cause, cause.__traceback__) if cause is not None else None,
-    )  # fmt: skip
+    cause = None if isinstance(failure, InputRefused) else failure.__cause__
+    trace = (type(cause), cause, cause.__traceback__) if cause is not None else None
+    logger.warning("run %s of flow %s failed: %s", run.run, run.spec.flow, failure.message, exc_info=trace)
