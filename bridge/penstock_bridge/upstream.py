@@ -4,7 +4,7 @@ import grpc
 
 from penstock_bridge.config import KIB, BridgeConfig
 
-LOOKAHEAD_BYTES = 16 * KIB
+LOOKAHEAD_BYTES = 0
 """How far a server may run ahead of a reader that has stalled, a stream (HTTP/2's flow control window)."""
 
 RECONNECT_BACKOFF_MS_MIN = 100

@@ -20,7 +20,7 @@ from penstock_server import errors
 from penstock_server.auth import Authenticator, current_principal
 from penstock_server.errors import Defect, Draining, Failure, InvalidRequest, MessageTooLarge, RunCanceled
 from penstock_server.ids import new_id
-from penstock_server.metadata import AUTHORIZATION, first
+from penstock_server.metadata import AUTHORIZATION, current_metadata, first
 
 logger = logging.getLogger("penstock.server")
 
@@ -103,8 +103,9 @@ class Guard:
     def _admit(self, method: str, request: object, context: Context) -> None:
         """Authentication, then limits: a stranger learns nothing about how the server is doing."""
         if method not in self._public:
-            authorization = first(context.invocation_metadata(), AUTHORIZATION)
-            current_principal.set(self._authenticator.authenticate(authorization))
+            sent = context.invocation_metadata()
+            current_principal.set(self._authenticator.authenticate(first(sent, AUTHORIZATION)))
+            current_metadata.set(sent)
         self._gate.check()
         if request.__class__ is Unreadable:
             raise request.failure

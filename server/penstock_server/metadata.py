@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 
 from penstock_server.errors import InvalidRequest
 from penstock_server.ids import new_id
@@ -12,6 +13,9 @@ AUTHORIZATION = "authorization"
 SESSION_ID = "chat-session-id"
 USER_ID = "chat-user-id"
 RUN_ID = "penstock-run-id"
+
+current_metadata: ContextVar[Metadata] = ContextVar("penstock_metadata", default=())
+"""What came with the call that the current task answers. gRPC makes it anew each time that it is asked for it."""
 
 SESSION_ID_FORM = re.compile(r"[A-Za-z0-9_:-]{32,255}")
 USER_ID_FORM = re.compile(r"(?! )[\x20-\x7e]{1,255}(?<! )")

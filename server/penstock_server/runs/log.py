@@ -10,7 +10,7 @@ from itertools import islice
 
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished
 
-BATCH_BYTES_MAX = 64 * 1024
+BATCH_BYTES_MAX = 16 * 1024
 """The most that a reader is handed at once, so that its copies of it stay small."""
 
 QUICK_S = 0.002

@@ -89,9 +89,9 @@ class Run:
 
     async def ended(self) -> None:
         """Waits until the run is in its terminal status."""
-        if self.status.terminal:
+        if self.status.terminal or self.task is None:
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self.task.get_loop().create_future()
         self._ended.append(waiter)
         try:
             await waiter

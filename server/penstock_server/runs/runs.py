@@ -51,6 +51,7 @@ class Runs:
         self._default = next(iter(flows))
         self._settings = settings
         self._live: set[Run] = set()
+        self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -81,8 +82,7 @@ class Runs:
         context = contextvars.Context()
         call = Call(run=run.run, flow=flow.spec.flow, session=command.session, user=command.user)
         context.run(current_call.set, call)
-        loop = asyncio.get_running_loop()
-        run.task = loop.create_task(self._execute(run, flow, arguments), context=context)
+        run.task = self._loop.create_task(self._execute(run, flow, arguments), context=context)
         run.task.add_done_callback(lambda _: self._forget(run))
         return run
 

@@ -49,7 +49,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def Invoke(self, request: flow_pb2.InvokeRequest, context: Context) -> run_pb2.Run:
         """Executes a flow and answers when it ends."""
-        run = self._accept(request, context)
+        run = self._accept(request)
         try:
             await _acknowledge(run, context)
             await run.ended()
@@ -63,7 +63,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         self, request: flow_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
         """Executes a flow and tells the run's log while it grows."""
-        run = self._accept(request, context)
+        run = self._accept(request)
         reader = run.log.subscribe(simple=request.view == run_pb2.SIMPLE)
         try:
             await _acknowledge(run, context)
@@ -79,8 +79,8 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         if run.error is not None:
             raise run.error
 
-    def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
-        sent = context.invocation_metadata()
+    def _accept(self, request: flow_pb2.InvokeRequest) -> Run:
+        sent = metadata.current_metadata.get()
         session, user = metadata.session_id(sent), metadata.user_id(sent)
         try:
             inputs = from_struct(request.inputs, exact=True)

@@ -1,7 +1,7 @@
 """Runs, events and flows as the wire's messages."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +13,9 @@ from penstock_server.errors import Failure, to_status
 from penstock_server.flows.flow import FlowSpec, NodeRecord
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
 from penstock_server.runs.run import Run
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_S = 24 * 60 * 60
 
 
 def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
@@ -131,5 +134,6 @@ def _write_usage(source: Run | RunFinished | NodeRecord, target: run_pb2.Usage) 
 def _write_time(time: datetime | None, target: Timestamp) -> None:
     # Timestamp.FromDatetime does the same in several times the time, and every answer holds three of these.
     if time is not None:
-        target.seconds = int(time.timestamp())
-        target.nanos = time.microsecond * 1000
+        elapsed = time - EPOCH
+        target.seconds = elapsed.days * DAY_S + elapsed.seconds
+        target.nanos = elapsed.microseconds * 1000
