@@ -12,10 +12,11 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from penstock.v1 import flow_pb2_grpc
 from penstock_server.auth import Authenticator
 from penstock_server.config import ServerConfig
+from penstock_server.door import Door
 from penstock_server.flows.flow import Flow
 from penstock_server.inprocess.channel import InProcessChannel
-from penstock_server.interceptors import Gate, Guard
-from penstock_server.methods import REFLECTION_SERVICE, Methods, public_methods
+from penstock_server.interceptors import Guard, Limits
+from penstock_server.methods import REFLECTION_SERVICE, Methods, open_methods, schema_methods
 from penstock_server.runs.runs import Runs, RunSettings
 from penstock_server.services.flow import FlowService
 from penstock_server.telemetry import server_interceptors
@@ -44,7 +45,6 @@ class Server:
     def __init__(self, config: ServerConfig, flows: Sequence[Flow], tokens: Sequence[str]) -> None:
         self._config = config
         self._flows = list(flows)
-        self._gate = Gate()
         self._health = health.HealthServicer()
         self._runs = Runs(
             {flow.spec.flow: flow for flow in self._flows},
@@ -55,7 +55,11 @@ class Server:
             ),
         )
         self._interceptors = server_interceptors() if config.telemetry else []
-        self._methods = self._register(tokens)
+        self._methods = self._register()
+        probes = open_methods()
+        public = probes | schema_methods() if config.schema_public else probes
+        self._door = Door(self._methods, Authenticator(tokens), public=public, probes=probes)
+        self._channels: list[InProcessChannel] = []
         self._server: grpc.aio.Server | None = None
         self.address = config.grpc
         """Where the server listens, with the port that it was given; known after `start`."""
@@ -75,13 +79,15 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def channel(self) -> grpc.aio.Channel:
-        """A channel to this server that needs no socket and serializes nothing."""
-        return InProcessChannel(
-            self._methods,
+        """A channel to this server that needs no socket and serializes nothing. The server closes it when it stops."""
+        channel = InProcessChannel(
+            self._door,
             interceptors=self._interceptors,
             message_bytes_max=self._config.message_bytes_max,
             metadata_bytes_max=self._config.metadata_bytes_max,
         )
+        self._channels.append(channel)
+        return channel
 
     @property
     def runs_live(self) -> int:
@@ -90,30 +96,25 @@ class Server:
 
     async def drain(self) -> None:
         """Refuses new calls and lets live runs finish within `drain_s`; interrupts the rest."""
-        self._gate.draining = True
+        self._door.draining = True
         await self._health.enter_graceful_shutdown()
         await self._runs.drain(self._config.drain_s)
 
     async def stop(self) -> None:
         """Drains, closes every connection, and lets go of the flows."""
-        if not self._gate.draining:
+        if not self._door.draining:
             await self.drain()
         if self._server is not None:
             await self._server.stop(STOP_GRACE_S)
+        for channel in self._channels:
+            await channel.close(STOP_GRACE_S)
         for flow in self._flows:
             await flow.close()
 
-    def _register(self, tokens: Sequence[str]) -> Methods:
+    def _register(self) -> Methods:
         config = self._config
-        public = public_methods(schema_public=config.schema_public)
-        guard = Guard(
-            Authenticator(tokens),
-            self._gate,
-            public,
-            message_bytes_max=config.message_bytes_max,
-            answer_bytes_max=config.answer_bytes_max,
-        )
-        methods = Methods(guard)
+        limits = Limits(message_bytes_max=config.message_bytes_max, answer_bytes_max=config.answer_bytes_max)
+        methods = Methods(Guard(limits))
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
@@ -125,13 +126,16 @@ class Server:
         config = self._config
         server = grpc.aio.server(
             interceptors=self._interceptors,
+            maximum_concurrent_rpcs=config.calls_max,
             options=(
                 ("grpc.so_reuseport", 0),  # or a second server would silently share the port
                 ("grpc.max_receive_message_length", WIRE_BYTES_FACTOR * config.message_bytes_max),
                 ("grpc.max_metadata_size", config.metadata_bytes_max),
+                ("grpc.max_concurrent_streams", config.calls_max),
+                ("grpc.max_connection_idle_ms", int(config.connection_idle_s * 1000)),
             ),
         )
-        self._methods.serve_on(server)
+        server.add_generic_rpc_handlers((self._door,))
         try:
             port = server.add_insecure_port(config.grpc)
         except RuntimeError as error:

@@ -43,6 +43,12 @@ class ServerConfig(BaseModel):
         le=16 * 1024,
         description="The most metadata of a call, in bytes. gRPC itself refuses more than 16 KiB.",
     )
+    calls_max: int = Field(
+        12_000, ge=1, description="How many gRPC calls may be open at once; above runs_max, so that probes get through."
+    )
+    connection_idle_s: float = Field(
+        600.0, gt=0, description="How long a gRPC connection without calls is kept, in seconds."
+    )
     runs_max: int = Field(10_000, ge=1, description="How many runs may be live at once.")
     run_window_bytes: int = Field(
         128 * 1024,

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pool
 
 from penstock.v1 import options_pb2
@@ -41,15 +40,6 @@ class Methods(Mapping[str, Handler]):
         """The full names of the registered services."""
         return tuple(self._services)
 
-    def serve_on(self, server: grpc.aio.Server) -> None:
-        """Offers the methods on a gRPC server."""
-        server.add_generic_rpc_handlers(
-            tuple(
-                grpc.method_handlers_generic_handler(service, dict(handlers))
-                for service, handlers in self._services.items()
-            )
-        )
-
     def __getitem__(self, method: str) -> Handler:
         return self._handlers[method]
 
@@ -60,17 +50,19 @@ class Methods(Mapping[str, Handler]):
         return len(self._handlers)
 
 
-def public_methods(*, schema_public: bool) -> set[str]:
-    """The methods that need no token: probes, reflection, and, where the schema is public, what describes it."""
+def open_methods() -> frozenset[str]:
+    """The methods of probes and tools, which need no token and answer while the server stops."""
     pool = descriptor_pool.Default()
-    public = set()
-    for service in OPEN_SERVICES:
-        public |= {f"/{service}/{method.name}" for method in pool.FindServiceByName(service).methods}
-    if schema_public:
-        flow_service = pool.FindServiceByName("penstock.v1.FlowService")
-        public |= {
-            f"/{flow_service.full_name}/{method.name}"
-            for method in flow_service.methods
-            if method.GetOptions().Extensions[options_pb2.public_schema]
-        }
-    return public
+    return frozenset(
+        f"/{service}/{method.name}" for service in OPEN_SERVICES for method in pool.FindServiceByName(service).methods
+    )
+
+
+def schema_methods() -> frozenset[str]:
+    """The methods that tell how flows are called and nothing about their use (`penstock.v1.public_schema`)."""
+    service = descriptor_pool.Default().FindServiceByName("penstock.v1.FlowService")
+    return frozenset(
+        f"/{service.full_name}/{method.name}"
+        for method in service.methods
+        if method.GetOptions().Extensions[options_pb2.public_schema]
+    )

@@ -56,7 +56,7 @@ def _failed(wanted: dict[str, Any], rpc_error: Any, events: list[Any]) -> Answer
     return Answer(
         expected=wanted,
         status=error.code.name,
-        headers=dict(rpc_error.initial_metadata() or ()),
+        headers=dict(rpc_error.initial_metadata() or ()) | dict(rpc_error.trailing_metadata() or ()),
         events=events,
         reason=error.reason,
         message=error.message,

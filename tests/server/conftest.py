@@ -16,7 +16,10 @@ from penstock_server.flows.loader import load_all
 FLOWS = Path(__file__).parent / "flows"
 TOKEN = "t"
 METADATA = (("authorization", f"Bearer {TOKEN}"),)
-NAMES = ("echo", "tokens", "never", "endless", "hidden_context", "waits")
+TARGETS = (
+    *(f"server_flows:{name}" for name in ("echo", "tokens", "never", "endless", "hidden_context", "waits", "cleans")),
+    str(FLOWS / "streaming"),
+)
 
 
 def request(flow: str, **inputs: object) -> flow_pb2.InvokeRequest:
@@ -35,7 +38,6 @@ def config() -> ServerConfig:
         answer_bytes_max=65536,
         run_log_bytes_max=2**30,
         drain_s=0.2,
-        write_timeout_s=1,
     )
 
 
@@ -43,7 +45,7 @@ def config() -> ServerConfig:
 async def server(config: ServerConfig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A running server."""
     monkeypatch.syspath_prepend(str(FLOWS))
-    running = Server(config, load_all([f"server_flows:{name}" for name in NAMES]), [TOKEN])
+    running = Server(config, load_all(TARGETS), [TOKEN])
     await running.start()
     yield running
     await running.stop()

@@ -8,7 +8,7 @@ import pytest
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished, RunStarted, RunStatus
 from penstock_server.runs.log import BATCH_BYTES_MAX, EventLog
 
-WINDOW_BYTES = 64 * EVENT_OVERHEAD_BYTES
+WINDOW_BYTES = 32 * EVENT_OVERHEAD_BYTES
 NOW = datetime.now(UTC)
 
 
@@ -57,7 +57,7 @@ async def test_a_full_window_makes_the_flow_wait_until_the_reader_comes_back() -
     appended = 0
     while log.append(OutputDelta({"a": "x"})):
         appended += 1
-    assert appended <= 64
+    assert appended <= 32
     room = asyncio.create_task(log.room())
     assert len(sequences(await reader.take())) == appended + 1
     await asyncio.sleep(0)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
-from penstock_server.inprocess.context import EOF, CallContext, Metadata, Outcome
+from penstock_server.inprocess.context import EOF, CallContext, CallDetails, Outcome
+
+logger = logging.getLogger("penstock.server")
 
 CANCELLED_LOCALLY = Outcome(grpc.StatusCode.CANCELLED, "the caller cancelled the call")
 CANCELLED_BY_HANDLER = Outcome(grpc.StatusCode.CANCELLED, "the handler was cancelled")
@@ -40,14 +44,15 @@ class InProcessCall:
         timeout_s: the deadline, from now; None for none.
     """
 
-    def __init__(self, behaviour: Behaviour, request: Any, metadata: Metadata, timeout_s: float | None) -> None:
+    def __init__(self, behaviour: Behaviour, request: Any, details: CallDetails, timeout_s: float | None) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._behaviour = behaviour
         self._request = copy(request) if isinstance(request, Message) else request
         deadline_s = None if timeout_s is None else loop.time() + timeout_s
-        self._context = CallContext(self._request, metadata, deadline_s, self._hand_over)
+        self._method = details.method
+        self._context = CallContext(self._request, details.invocation_metadata, deadline_s, self._hand_over)
         self._over = asyncio.Event()
-        self._timer = None if timeout_s is None else loop.call_later(timeout_s, self._break_off, DEADLINE_EXCEEDED)
+        self._timer = None if timeout_s is None else loop.call_later(timeout_s, self.break_off, DEADLINE_EXCEEDED)
         self._task = loop.create_task(self._serve(), context=contextvars.Context())
         self._task.add_done_callback(self._served)
 
@@ -65,7 +70,7 @@ class InProcessCall:
 
     def cancel(self) -> bool:
         """Cancels the call and the handler's task; False where the call is over already."""
-        return self._break_off(CANCELLED_LOCALLY)
+        return self.break_off(CANCELLED_LOCALLY)
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         """Calls back when the call is over."""
@@ -102,7 +107,12 @@ class InProcessCall:
         assert self._context.ended is not None  # noqa: S101 - what `_over` means
         return self._context.ended
 
-    def _break_off(self, outcome: Outcome) -> bool:
+    async def ended(self) -> None:
+        """Waits for the end of the call."""
+        await self._over.wait()
+
+    def break_off(self, outcome: Outcome) -> bool:
+        """Ends the call with this outcome and cancels its handler; False where the call is over already."""
         if self._context.ended is not None:
             return False
         self._end(outcome)
@@ -123,7 +133,8 @@ class InProcessCall:
             self._end(CANCELLED_BY_HANDLER)
         elif isinstance(task.exception(), grpc.aio.AbortError):
             self._end(self._context.outcome())
-        elif task.exception() is not None:
+        elif (error := task.exception()) is not None:
+            logger.error("the handler of %s failed outside its guard", self._method, exc_info=error)
             self._end(UNEXPECTED)
 
     def _raise_unless_ok(self, outcome: Outcome) -> None:
@@ -218,8 +229,10 @@ class StreamCall(InProcessCall, grpc.aio.UnaryStreamCall[Any, Any]):
         if isinstance(responses, Coroutine):
             await responses
         else:
-            async for response in responses:
-                await self._hand_over(response)
+            # Closed at once when the call is cancelled here, or the handler would live until it is collected.
+            async with aclosing(responses):
+                async for response in responses:
+                    await self._hand_over(response)
         self._end(self._context.outcome())
 
     def _end(self, outcome: Outcome) -> None:

@@ -6,20 +6,23 @@ the form of metadata, deadlines, cancellation, interceptors.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
 from penstock_server.errors import InvalidRequest
-from penstock_server.inprocess.call import Behaviour, StreamCall, UnaryCall
-from penstock_server.inprocess.context import Metadata, Metadatum
-from penstock_server.interceptors import Handler, Unreadable, too_large
+from penstock_server.inprocess.call import Behaviour, InProcessCall, StreamCall, UnaryCall
+from penstock_server.inprocess.context import CallDetails, Metadata, Outcome, as_metadata
+from penstock_server.interceptors import Refused, too_large
 
 METADATA_KEY_FORM = re.compile(r"[0-9a-z_.-]+")
 METADATA_VALUE_FORM = re.compile(r"[\x20-\x7e]*")
+CHANNEL_CLOSED = Outcome(grpc.StatusCode.UNAVAILABLE, "the server has stopped")
 METADATA_ENTRY_OVERHEAD_BYTES = 32
 """What HTTP/2 adds to the size of an entry (RFC 9113, section 6.5.2)."""
 
@@ -28,19 +31,20 @@ class InProcessChannel(grpc.aio.Channel):
     """Calls a server's methods.
 
     Args:
-        methods: the guarded handlers by method path.
+        door: finds the guarded handler of a call.
         interceptors: what a call passes before its handler, outermost first.
     """
 
     def __init__(
         self,
-        methods: Mapping[str, Handler],
+        door: grpc.GenericRpcHandler,
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         message_bytes_max: int,
         metadata_bytes_max: int,
     ) -> None:
-        self._methods = methods
+        self._door = door
+        self._live: set[InProcessCall] = set()
         self._interceptors = tuple(interceptors)
         self._message_bytes_max = message_bytes_max
         self._metadata_bytes_max = metadata_bytes_max
@@ -70,7 +74,11 @@ class InProcessChannel(grpc.aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """There is nothing to close: calls end with their callers or with the server."""
+        """Lets live calls end for `grace` seconds, and breaks off those that do not."""
+        if self._live and grace:
+            await asyncio.wait([asyncio.ensure_future(call.ended()) for call in self._live], timeout=grace)
+        for call in list(self._live):
+            call.break_off(CHANNEL_CLOSED)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """Always ready."""
@@ -85,35 +93,45 @@ class InProcessChannel(grpc.aio.Channel):
         """Returns at once."""
 
     def _callable(self, call: Callable[..., Any], method: str, kind: str) -> Callable[..., Any]:
-        behaviour = self._behaviour(method, kind)
-
         def start(
             request: Any, *, timeout: float | None = None, metadata: Any = None, **_: object
         ) -> UnaryCall | StreamCall:
-            sent = tuple(Metadatum(key, value) for key, value in metadata or ())
-            handler = self._intercepted(method, sent, kind) if self._interceptors else behaviour
-            return call(handler, self._checked(request, sent), sent, timeout)  # type: ignore[no-any-return]
+            details = CallDetails(method, as_metadata(metadata))
+            find = self._intercepted(details, kind) if self._interceptors else self._behaviour(details, kind)
+            started = call(find, self._checked(request, details.invocation_metadata), details, timeout)
+            self._live.add(started)
+            started.add_done_callback(self._live.discard)
+            return started  # type: ignore[no-any-return]
 
         return start
 
-    def _behaviour(self, method: str, kind: str) -> Behaviour:
-        behaviour = getattr(self._methods.get(method), kind, None)
-        return behaviour if behaviour is not None else _unimplemented(method, kind)
+    def _behaviour(self, details: CallDetails, kind: str) -> Behaviour:
+        """The handler's behaviour. The door is asked when the call's own task calls it."""
 
-    def _intercepted(self, method: str, metadata: Metadata, kind: str) -> Behaviour:
-        """The handler as the interceptors return it; they are asynchronous, so it is found when the call starts."""
+        def enter(request: Any, context: Any) -> Any:
+            behaviour = getattr(self._door.service(details), kind, None) or _unimplemented(details.method)
+            return behaviour(request, context)
+
+        return enter
+
+    def _intercepted(self, details: CallDetails, kind: str) -> Behaviour:
+        """The behaviour as the interceptors return it; they are asynchronous."""
 
         async def find() -> Behaviour:
-            details = _CallDetails(method, metadata)
             handler = await self._continuation(0)(details)
-            return getattr(handler, kind)  # type: ignore[no-any-return]
+            return getattr(handler, kind, None) or _unimplemented(details.method)
 
         async def unary(request: Any, context: Any) -> Any:
             return await (await find())(request, context)
 
         async def stream(request: Any, context: Any) -> Any:
-            async for response in (await find())(request, context):
-                yield response
+            responses = (await find())(request, context)
+            if isinstance(responses, Coroutine):
+                await responses
+                return
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
 
         return unary if kind == "unary_unary" else stream
 
@@ -121,16 +139,16 @@ class InProcessChannel(grpc.aio.Channel):
         async def proceed(details: Any) -> Any:
             if index < len(self._interceptors):
                 return await self._interceptors[index].intercept_service(self._continuation(index + 1), details)
-            return self._methods.get(details.method)
+            return self._door.service(details)
 
         return proceed
 
-    def _checked(self, request: Message, metadata: Metadata) -> Message | Unreadable:
+    def _checked(self, request: Message, metadata: Metadata) -> Message | Refused:
         size_bytes = request.ByteSize()
         if size_bytes > self._message_bytes_max:
-            return Unreadable(too_large(size_bytes, self._message_bytes_max))
+            return Refused(too_large(size_bytes, self._message_bytes_max))
         violation = self._metadata_violation(metadata)
-        return Unreadable(InvalidRequest.of([violation])) if violation else request
+        return Refused(InvalidRequest.of([violation])) if violation else request
 
     def _metadata_violation(self, metadata: Metadata) -> tuple[str, str] | None:
         size_bytes = 0
@@ -145,18 +163,8 @@ class InProcessChannel(grpc.aio.Channel):
         return None
 
 
-class _CallDetails(grpc.HandlerCallDetails):
-    def __init__(self, method: str, metadata: Metadata) -> None:
-        self.method = method
-        self.invocation_metadata = metadata
-
-
-def _unimplemented(method: str, kind: str) -> Behaviour:
-    async def unary(_: Any, context: Any) -> Any:
+def _unimplemented(method: str) -> Behaviour:
+    async def refuse(_: Any, context: Any) -> None:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {method}")
 
-    async def stream(_: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {method}")
-        yield
-
-    return unary if kind == "unary_unary" else stream
+    return refuse

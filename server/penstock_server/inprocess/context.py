@@ -26,6 +26,14 @@ class Metadatum(NamedTuple):
 Metadata = tuple[Metadatum, ...]
 
 
+class CallDetails(grpc.HandlerCallDetails):
+    """What is known of a call before its request is."""
+
+    def __init__(self, method: str, metadata: Metadata) -> None:
+        self.method = method
+        self.invocation_metadata = metadata
+
+
 class Outcome(NamedTuple):
     """How a call ended."""
 

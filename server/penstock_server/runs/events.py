@@ -1,9 +1,10 @@
 """The entries of a run's log. Each is what `penstock.v1.RunEvent` says, in the server's own terms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from sys import getsizeof
 
 from penstock_server.errors import Failure
 from penstock_server.flows.flow import NodeRecord
@@ -77,25 +78,40 @@ class RunFinished:
 Event = RunStarted | NodeStarted | NodeFinished | OutputDelta | RunFinished
 
 EVENT_OVERHEAD_BYTES = 384
-"""What an event with a short text costs in memory besides the text (measured with tracemalloc, CPython 3.11)."""
+"""What an event costs in memory besides its values (measured with tracemalloc, CPython 3.11)."""
+CONTENT_BYTES_MIN = 16
+"""What an event counts at least as content: its number and its frame are sent, too."""
 
 
 def held_bytes(values: Mapping[str, object]) -> int:
     """About how much memory an event with these JSON values holds, in bytes."""
     size = EVENT_OVERHEAD_BYTES
     for value in values.values():
-        size += len(value) if value.__class__ is str else _nested_bytes(value)
+        size += getsizeof(value) if value.__class__ is str else _sum(value, getsizeof)
     return size
 
 
-def _nested_bytes(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
+def content_bytes(values: Mapping[str, object]) -> int:
+    """About how long these JSON values are when they are written, in bytes."""
+    size = CONTENT_BYTES_MIN
+    for value in values.values():
+        size += len(value) if value.__class__ is str and value.isascii() else _sum(value, _written_bytes)
+    return size
+
+
+def _sum(value: object, own_bytes: Callable[[object], int]) -> int:
+    """The bytes of a JSON value and of all that it holds."""
+    size = own_bytes(value)
     if isinstance(value, Mapping):
-        return sum(len(key) + _nested_bytes(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return sum(map(_nested_bytes, value))
-    return _NUMBER_BYTES
+        size += sum(own_bytes(key) + _sum(item, own_bytes) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        size += sum(_sum(item, own_bytes) for item in value)
+    return size
 
 
-_NUMBER_BYTES = 32
+def _written_bytes(value: object) -> int:
+    return len(value.encode("utf-8", "replace")) if isinstance(value, str) else _PUNCTUATION_BYTES
+
+
+_PUNCTUATION_BYTES = 4
+"""A number, a literal, or the brackets and commas of a container, about."""

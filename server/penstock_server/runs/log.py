@@ -6,6 +6,7 @@ the flow wait (`room`). With no reader at all, nothing is kept.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished
@@ -72,9 +73,8 @@ class EventLog:
         self._readers.append(reader)
         return reader
 
-    def _unread(self, after: int) -> list[tuple[Event, int]]:
-        skip = len(self._events) - (self.last_sequence - after)
-        return list(islice(self._events, skip, None))
+    def _unread(self, after: int) -> Iterator[tuple[Event, int]]:
+        return islice(self._events, len(self._events) - (self.last_sequence - after), None)
 
     def _leave(self, reader: "Reader") -> None:
         if reader in self._readers:
@@ -128,7 +128,8 @@ class Reader:
             self._waiter.set_result(None)
 
     def close(self) -> None:
-        """Leaves the log; what only this reader had not taken is dropped."""
+        """Leaves the log; what only this reader had not taken is dropped, and `take` returns None."""
+        self._ended = True
         self._log._leave(self)
 
     async def _let_others_go_first(self) -> None:

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from penstock_server.errors import Failure, RunTooLarge
 from penstock_server.flows.flow import FlowSpec, NodeRecord
 from penstock_server.runs.events import (
+    EVENT_OVERHEAD_BYTES,
+    Event,
     NodeFinished,
     NodeStarted,
     OutputDelta,
     RunFinished,
     RunStarted,
     RunStatus,
+    content_bytes,
     held_bytes,
 )
 from penstock_server.runs.log import EventLog
@@ -38,8 +41,22 @@ class Run:
     """
 
     __slots__ = (
-        "_ended", "_log_bytes", "_log_bytes_max", "command", "create_time", "end_time", "error", "log", "nodes",
-        "outputs", "run", "spec", "start_time", "status", "task",
+        "_ended",
+        "_log_bytes",
+        "_log_bytes_max",
+        "_loop",
+        "command",
+        "create_time",
+        "end_time",
+        "error",
+        "log",
+        "nodes",
+        "outputs",
+        "run",
+        "spec",
+        "start_time",
+        "status",
+        "task",
     )  # fmt: skip
 
     def __init__(self, run: str, spec: FlowSpec, command: InvokeCommand, log: EventLog, log_bytes_max: int) -> None:
@@ -55,6 +72,7 @@ class Run:
         self.start_time: datetime | None = None
         self.end_time: datetime | None = None
         self.task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
         self._log_bytes = 0
         self._log_bytes_max = log_bytes_max
         self._ended: list[asyncio.Future[None]] = []
@@ -89,9 +107,9 @@ class Run:
 
     async def ended(self) -> None:
         """Waits until the run is in its terminal status."""
-        if self.status.terminal or self.task is None:
+        if self.status.terminal:
             return
-        waiter: asyncio.Future[None] = self.task.get_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self._ended.append(waiter)
         try:
             await waiter
@@ -102,27 +120,32 @@ class Run:
     def node_started(self, record: NodeRecord) -> None:
         """See `Recorder`."""
         self.nodes.append(record)
-        self.log.append(NodeStarted(record.node, record.start_time))
+        self._append(NodeStarted(record.node, record.start_time))
 
     def node_finished(self, record: NodeRecord) -> None:
         """See `Recorder`."""
-        self.log.append(NodeFinished(record), held_bytes({"inputs": record.inputs, "output": record.output}))
+        described = {"inputs": record.inputs, "output": record.output}
+        self._log_bytes += content_bytes(described)
+        self._append(NodeFinished(record), held_bytes(described))
 
     def delta(self, outputs: Mapping[str, object]) -> bool:
         """See `Recorder`.
 
         Raises:
-            RunTooLarge: the run's outputs are more than `run_log_bytes_max`.
+            RunTooLarge: the run's events hold more than `run_log_bytes_max`.
         """
-        size_bytes = held_bytes(outputs)
-        self._log_bytes += size_bytes
+        self._log_bytes += content_bytes(outputs)
         if self._log_bytes > self._log_bytes_max:
             raise RunTooLarge(
                 f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
                 metadata={"flow": self.spec.flow, "run": self.run},
             )
-        return self.log.append(OutputDelta(outputs), size_bytes)
+        return self._append(OutputDelta(outputs), held_bytes(outputs))
 
     async def room(self) -> None:
         """See `Recorder`."""
         await self.log.room()
+
+    def _append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
+        # A cancelled flow still reports while it is being torn down, but nothing follows `run_finished` in the log.
+        return True if self.status.terminal else self.log.append(event, size_bytes)

@@ -28,6 +28,8 @@ logger = logging.getLogger("penstock.runs")
 
 RETRY_AFTER_S = 1.0
 """When a caller that was turned away should come back."""
+CLEANUP_S = 10.0
+"""How long a stopping server waits for cancelled flows to end: for the `finally` of their code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,10 @@ class Runs:
                 "the server stopped before the run ended", metadata={"run": run.run}, retry_after_s=RETRY_AFTER_S
             )
             self.cancel(run, error, RunStatus.INTERRUPTED)
+        try:
+            await asyncio.wait_for(self._idle.wait(), CLEANUP_S)
+        except TimeoutError:
+            logger.warning("%d runs did not clean up within %g s of their cancellation", len(self._live), CLEANUP_S)
 
     async def _execute(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         try:

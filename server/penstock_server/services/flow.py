@@ -7,8 +7,9 @@ from typing import Any
 from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
 from penstock.values import InvalidValue, from_struct
 from penstock_server import metadata
-from penstock_server.errors import InvalidRequest, ReaderStalled
+from penstock_server.errors import Failure, InvalidRequest, ReaderStalled
 from penstock_server.flows.flow import Flow
+from penstock_server.runs.log import Reader
 from penstock_server.runs.run import InvokeCommand, Run
 from penstock_server.runs.runs import Runs
 from penstock_server.services.messages import flow_message, run_message, stream_message
@@ -49,7 +50,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def Invoke(self, request: flow_pb2.InvokeRequest, context: Context) -> run_pb2.Run:
         """Executes a flow and answers when it ends."""
-        run = self._accept(request)
+        run = self._accept(request, context)
         try:
             await _acknowledge(run, context)
             await run.ended()
@@ -63,11 +64,11 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         self, request: flow_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
         """Executes a flow and tells the run's log while it grows."""
-        run = self._accept(request)
+        run = self._accept(request, context)
         reader = run.log.subscribe(simple=request.view == run_pb2.SIMPLE)
         try:
             await _acknowledge(run, context)
-            with StallWatch(self._write_timeout_s, lambda: self._give_up(run)) as stall:
+            with StallWatch(self._write_timeout_s, lambda: self._give_up(run, reader)) as stall:
                 while (events := await reader.take()) is not None:
                     response = stream_message(events)
                     stall.writing()
@@ -76,30 +77,51 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         finally:
             reader.close()
             self._leave(run)
+        if stall.stalled:
+            raise self._stalled(run)
         if run.error is not None:
             raise run.error
 
-    def _accept(self, request: flow_pb2.InvokeRequest) -> Run:
+    def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
         sent = metadata.current_metadata.get()
-        session, user = metadata.session_id(sent), metadata.user_id(sent)
+        session = metadata.session_id(sent)
         try:
-            inputs = from_struct(request.inputs, exact=True)
-        except InvalidValue as error:
-            raise InvalidRequest.of([(error.field("inputs"), error.description)]) from None
-        goes_on = request.options.on_disconnect == flow_pb2.InvokeOptions.CONTINUE
-        return self._runs.accept(
-            InvokeCommand(flow=request.flow, inputs=inputs, session=session, user=user, continue_on_disconnect=goes_on)
-        )
+            command = InvokeCommand(
+                flow=request.flow,
+                inputs=_inputs(request),
+                session=session,
+                user=metadata.user_id(sent),
+                continue_on_disconnect=request.options.on_disconnect == flow_pb2.InvokeOptions.CONTINUE,
+            )
+            return self._runs.accept(command)
+        except Failure:
+            context.set_trailing_metadata(((metadata.SESSION_ID, session),))
+            raise
 
     def _leave(self, run: Run) -> None:
         """The caller is gone, or has its answer."""
         if not run.command.continue_on_disconnect:
             self._runs.cancel(run)
 
-    def _give_up(self, run: Run) -> None:
+    def _give_up(self, run: Run, reader: Reader) -> None:
+        """The reader takes nothing: it is left behind, with all that it has not taken.
+
+        The call itself cannot be ended from here: gRPC sends a status only behind what it has been given to send.
+        """
+        reader.close()
         if not run.command.continue_on_disconnect:
-            text = f"the reader took nothing for {self._write_timeout_s:g} s"
-            self._runs.cancel(run, ReaderStalled(text, metadata={"run": run.run}))
+            self._runs.cancel(run, self._stalled(run))
+
+    def _stalled(self, run: Run) -> ReaderStalled:
+        text = f"the reader took nothing for {self._write_timeout_s:g} s"
+        return ReaderStalled(text, metadata={"run": run.run})
+
+
+def _inputs(request: flow_pb2.InvokeRequest) -> dict[str, object]:
+    try:
+        return from_struct(request.inputs, exact=True)
+    except InvalidValue as error:
+        raise InvalidRequest.of([(error.field("inputs"), error.description)]) from None
 
 
 async def _acknowledge(run: Run, context: Context) -> None:

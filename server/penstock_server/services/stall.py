@@ -7,16 +7,18 @@ from typing import Self
 
 
 class StallWatch:
-    """Calls `stalled` once a single write has taken `timeout_s` seconds.
+    """Calls `give_up`, once, when a single write has taken `timeout_s` seconds.
 
     One timer serves a whole stream: it looks when the write that it finds going on began, so that a write costs two
     assignments.
     """
 
-    def __init__(self, timeout_s: float, stalled: Callable[[], None]) -> None:
+    def __init__(self, timeout_s: float, give_up: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
-        self._stalled = stalled
+        self._give_up = give_up
+        self.stalled = False
+        """Whether a write has taken too long."""
         self._since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,6 +43,7 @@ class StallWatch:
     def _check(self) -> None:
         waited_s = 0.0 if self._since is None else self._loop.time() - self._since
         if waited_s >= self._timeout_s:
-            self._stalled()
+            self.stalled = True
+            self._give_up()
         else:
             self._timer = self._loop.call_later(self._timeout_s - waited_s, self._check)

@@ -43,3 +43,12 @@ async def hidden_context() -> str:
 async def waits(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "done"
+
+
+async def cleans(seconds: float) -> str:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(seconds)
+        ended.append("cleans")
+    return ""
