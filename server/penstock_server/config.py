@@ -16,7 +16,11 @@ class ServerConfig(BaseModel):
         "127.0.0.1:50051",
         description="Where the gRPC server listens: HOST:PORT (port 0 takes a free one) or unix:PATH.",
     )
-    service: str = Field("penstock", pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="The name of this service.")
+    service: str = Field(
+        "penstock",
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
+        description="The name of this service: what is printed at start tells it, and health answers for it.",
+    )
     tokens: tuple[str, ...] = Field(
         (), description="Bearer tokens that callers may present. None: a random one is made and shown."
     )

@@ -11,7 +11,7 @@ import grpc
 from penstock_server.auth import Authenticator, current_principal
 from penstock_server.errors import Draining, Failure
 from penstock_server.interceptors import Context, Handler, abort
-from penstock_server.metadata import AUTHORIZATION, current_metadata, first
+from penstock_server.metadata import AUTHORIZATION, by_name, current_metadata, single
 
 RETRY_AFTER_DRAIN_S = 5.0
 """When a caller that met a stopping server should come back: another instance may have taken its place by then."""
@@ -57,9 +57,10 @@ class Door(grpc.GenericRpcHandler):
 
     def _admit(self, method: str, metadata: Any) -> None:
         """Authentication, then limits: a stranger learns nothing about how the server is doing."""
-        current_metadata.set(metadata)
+        sent = by_name(metadata)
+        current_metadata.set(sent)
         if method not in self._public:
-            current_principal.set(self._authenticator.authenticate(first(metadata, AUTHORIZATION)))
+            current_principal.set(self._authenticator.authenticate(single(sent, AUTHORIZATION)))
         if self.draining and method not in self._probes:
             raise Draining("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
 

@@ -15,9 +15,9 @@ def test_known_tokens_are_told_apart_without_telling_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "Bearer", "Bearer ", "Basic first", "first", "Bearer third", "Bearer first second", b"\xff\xfe"]
+    "value", [None, "", "Bearer", "Bearer ", "Basic first", "first", "Bearer third", "Bearer first second"]
 )
-def test_everything_else_is_refused(value: str | bytes | None) -> None:
+def test_everything_else_is_refused(value: str | None) -> None:
     with pytest.raises(TokenInvalid):
         KNOWN.authenticate(value)
 

@@ -82,8 +82,7 @@ class Runs:
         self._live.add(run)
         self._idle.clear()
         context = contextvars.Context()
-        call = Call(run=run.run, flow=flow.spec.flow, session=command.session, user=command.user)
-        context.run(current_call.set, call)
+        context.run(current_call.set, Call(run.run, flow.spec.flow, command.session, command.user))
         run.task = self._loop.create_task(self._execute(run, flow, arguments), context=context)
         run.task.add_done_callback(lambda _: self._forget(run))
         return run

@@ -58,7 +58,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
             self._leave(run)
         if run.error is not None:
             raise run.error
-        return run_message(run)
+        return run_message(run, request.inputs)
 
     async def InvokeStream(
         self, request: flow_pb2.InvokeRequest, context: Context

@@ -36,27 +36,27 @@ def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
     return message
 
 
-def run_message(run: Run) -> run_pb2.Run:
-    """A run as it stands."""
+def run_message(run: Run, inputs: Struct) -> run_pb2.Run:
+    """A run as it stands; `inputs` are the command's, as the caller sent them."""
     message = run_pb2.Run(
         run=run.run,
         flow=run.spec.flow,
         session=run.command.session,
         user=run.command.user,
+        status=run.status.value,  # type: ignore[arg-type]  # the numbers are the contract's
+        inputs=inputs,
         snapshot=run.spec.snapshot,
     )
-    message.status = run.status.value  # type: ignore[assignment]  # the numbers are the contract's
-    message.inputs.SetInParent()
-    to_struct(run.command.inputs, message.inputs)
-    message.outputs.SetInParent()
-    to_struct(run.outputs, message.outputs)
-    _write_failure(run.error, message.error)
-    _write_usage(run, message.usage)
+    _write_outputs(run.outputs, message.outputs)
     _write_time(run.create_time, message.create_time)
     _write_time(run.start_time, message.start_time)
     _write_time(run.end_time, message.end_time)
-    for record in run.nodes:
-        _write_node(record, message.nodes.add())
+    if run.error is not None:
+        _write_failure(run.error, message.error)
+    if run.nodes:
+        _write_usage(run, message.usage)
+        for record in run.nodes:
+            _write_node(record, message.nodes.add())
     return message
 
 
