@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from sys import getsizeof
+from typing import NamedTuple
 
 from penstock_server.errors import Failure
 from penstock_server.flows.flow import NodeRecord
@@ -83,20 +84,27 @@ CONTENT_BYTES_MIN = 16
 """What an event counts at least as content: its number and its frame are sent, too."""
 
 
-def held_bytes(values: Mapping[str, object]) -> int:
-    """About how much memory an event with these JSON values holds, in bytes."""
-    size = EVENT_OVERHEAD_BYTES
-    for value in values.values():
-        size += getsizeof(value) if value.__class__ is str else _sum(value, getsizeof)
-    return size
+class Size(NamedTuple):
+    """How large the JSON values of an event are, about, in bytes."""
+
+    content: int
+    """Written out."""
+    held: int
+    """In memory."""
 
 
-def content_bytes(values: Mapping[str, object]) -> int:
-    """About how long these JSON values are when they are written, in bytes."""
-    size = CONTENT_BYTES_MIN
+def size_of(values: Mapping[str, object]) -> Size:
+    """The size of an event with these JSON values."""
+    content, held = CONTENT_BYTES_MIN, EVENT_OVERHEAD_BYTES
     for value in values.values():
-        size += len(value) if value.__class__ is str and value.isascii() else _sum(value, _written_bytes)
-    return size
+        if value.__class__ is str and value.isascii():
+            length = len(value)
+            content += length
+            held += length + _TEXT_OVERHEAD_BYTES
+        else:
+            content += _sum(value, _written_bytes)
+            held += _sum(value, getsizeof)
+    return Size(content, held)
 
 
 def _sum(value: object, own_bytes: Callable[[object], int]) -> int:
@@ -113,5 +121,6 @@ def _written_bytes(value: object) -> int:
     return len(value.encode("utf-8", "replace")) if isinstance(value, str) else _PUNCTUATION_BYTES
 
 
+_TEXT_OVERHEAD_BYTES = getsizeof("")
 _PUNCTUATION_BYTES = 4
 """A number, a literal, or the brackets and commas of a container, about."""

@@ -16,8 +16,7 @@ from penstock_server.runs.events import (
     RunFinished,
     RunStarted,
     RunStatus,
-    content_bytes,
-    held_bytes,
+    size_of,
 )
 from penstock_server.runs.log import EventLog
 
@@ -124,9 +123,9 @@ class Run:
 
     def node_finished(self, record: NodeRecord) -> None:
         """See `Recorder`."""
-        described = {"inputs": record.inputs, "output": record.output}
-        self._log_bytes += content_bytes(described)
-        self._append(NodeFinished(record), held_bytes(described))
+        size = size_of({"inputs": record.inputs, "output": record.output})
+        self._log_bytes += size.content
+        self._append(NodeFinished(record), size.held)
 
     def delta(self, outputs: Mapping[str, object]) -> bool:
         """See `Recorder`.
@@ -134,13 +133,14 @@ class Run:
         Raises:
             RunTooLarge: the run's events hold more than `run_log_bytes_max`.
         """
-        self._log_bytes += content_bytes(outputs)
+        content_bytes, held_bytes = size_of(outputs)
+        self._log_bytes += content_bytes
         if self._log_bytes > self._log_bytes_max:
             raise RunTooLarge(
                 f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
                 metadata={"flow": self.spec.flow, "run": self.run},
             )
-        return self._append(OutputDelta(outputs), held_bytes(outputs))
+        return self._append(OutputDelta(outputs), held_bytes)
 
     async def room(self) -> None:
         """See `Recorder`."""
