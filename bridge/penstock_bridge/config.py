@@ -1,5 +1,7 @@
 """Every setting of the bridge, with its unit and a default that is safe."""
 
+import re
+
 from pydantic import BaseModel, Field, field_validator
 
 from penstock import address
@@ -7,18 +9,28 @@ from penstock import address
 KIB = 1024
 MIB = 1024 * KIB
 
+TARGET_FORM = re.compile(r"(?:dns|ipv4|ipv6|unix-abstract):\S+")
+"""A gRPC target that names how it is resolved (gRPC Name Resolution). gRPC would look anything else up as a host."""
+
 
 class BridgeConfig(BaseModel, frozen=True, extra="forbid"):
     """How the bridge listens, what it lets in, and how long it waits."""
 
     http: str = Field("127.0.0.1:8080", description="Where the bridge listens: `host:port`; port 0 picks a free one.")
+    upstream: str = Field(
+        "127.0.0.1:50051",
+        description="The gRPC server: `host:port`, `unix:PATH`, or another gRPC target such as `dns:///host:port`.",
+    )
     base_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
         description="A path that every route lies under, such as `/api/predict/my_flow`.",
     )
-    require_bearer: bool = Field(
-        True, description="Refuse a call without `Authorization: Bearer` before its body is read."
+    auth: bool = Field(
+        True,
+        description="Whether to refuse a call without a bearer token before its body is read. The bridge passes any "
+        "bearer token on and the server decides: a bridge before a server without auth must itself listen on loopback. "
+        "Without it the bridge listens on loopback only.",
     )
     hosts: tuple[str, ...] = Field(
         (),
@@ -75,6 +87,11 @@ class BridgeConfig(BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _address(cls, value: str) -> str:
         return address.checked(value, unix=False)
+
+    @field_validator("upstream")
+    @classmethod
+    def _target(cls, value: str) -> str:
+        return value if TARGET_FORM.fullmatch(value) else address.checked(value)
 
     @property
     def prefix(self) -> str:

@@ -92,11 +92,12 @@ class _SimpleTeller(_RunTeller):
 
     def tell(self, message: Any) -> bytes:
         frames = []
+        frame = self._frame
         for event in message.events:
             name = event.WhichOneof(_ONEOF)
-            self._last = event.sequence
+            self._last = sequence = event.sequence
             if name == "output_delta":
-                frames.append(self._frame("", self._last, struct_json(event.output_delta.outputs)))
+                frames.append(frame("", sequence, struct_json(event.output_delta.outputs)))
             elif name == "run_finished":
                 self._finished = event.run_finished
         return b"".join(frames)

@@ -33,9 +33,9 @@ class Guard:
         authorization = request.headers.get("Authorization")
         if authorization is not None and authorization[: len(_SCHEME)].lower() == _SCHEME:
             return
-        if self._config.require_bearer and not public:
+        if self._config.auth and not public:
             raise problem(Code.UNAUTHENTICATED, "TOKEN_INVALID", "Send the header `Authorization: Bearer <token>`")
-        if not self._config.require_bearer:
+        if not self._config.auth:
             self._check_page(request)
 
     def _check_page(self, request: Request) -> None:

@@ -145,7 +145,7 @@ class Server:
         return server
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
-        for service in ("", *self._methods.services):
+        for service in ("", self._config.service, *self._methods.services):
             await self._health.set(service, status)
 
 

@@ -12,9 +12,7 @@ from penstock_server.auth import Authenticator, current_principal
 from penstock_server.errors import Draining, Failure
 from penstock_server.interceptors import Context, Handler, abort
 from penstock_server.metadata import AUTHORIZATION, by_name, current_metadata, single
-
-RETRY_AFTER_DRAIN_S = 5.0
-"""When a caller that met a stopping server should come back: another instance may have taken its place by then."""
+from penstock_server.runs.runs import RETRY_AFTER_DRAIN_S
 
 
 class Door(grpc.GenericRpcHandler):

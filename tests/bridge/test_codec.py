@@ -22,9 +22,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from penstock.values import InvalidValue, to_struct
+from penstock.values import VALUES_MAX, InvalidValue, to_struct
 from penstock_bridge.codec.decode import decoder
-from penstock_bridge.codec.document import parse
+from penstock_bridge.codec.document import DOCUMENT_VALUES_MAX, TooManyValues, parse
 from penstock_bridge.codec.encode import to_json
 
 SCALARS = ["double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64",
@@ -168,7 +168,7 @@ def kitchens(draw: Any) -> Any:
     return message
 
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK
@@ -324,3 +324,55 @@ def test_any_document_is_read_as_it_is(document: Any, separators: tuple[str, str
 
     text = json.dumps(document, separators=separators, ensure_ascii=False).encode()
     assert parse(text) == document
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"oneWStruct":{"a":[%s]}}', "oneWStruct.a"),
+        ('{"oneWStruct":{"a":[[[%s]]]}}', "oneWStruct.a[0][0]"),
+        ('{"oneWValue":{"a":[%s]}}', "oneWValue.a"),
+        ('{"oneWListvalue":[%s]}', "oneWListvalue"),
+        ('{"manyWStruct":[{},{"a":[%s]}]}', "manyWStruct[1].a"),
+    ],
+)
+def test_more_values_than_the_contract_carries_are_refused_where_they_are(text: str, field: str) -> None:
+    read(text % ",".join("0" * (VALUES_MAX - 3)))
+    with pytest.raises(InvalidValue, match="holds more than 100000 values") as raised:
+        read(text % ",".join("0" * (VALUES_MAX + 1)))
+    assert raised.value.field("").lstrip(".") == field
+
+
+UNITS = ["0", "[]", "[ ]", "{}", "[0]", '""', '"\\""', '"\\\\"', '"[{,"', '{"a":1}', '{"a" :[1,{"b":","}]}', "[[[[]]]]"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_document_has_a_limit_of_values_whatever_they_are(unit: str) -> None:
+    count = DOCUMENT_VALUES_MAX // held(orjson.loads(f"[{unit}]"))
+    assert len(parse(f"[{','.join([unit] * count)}]".encode())) == count  # type: ignore[arg-type]
+    with pytest.raises(TooManyValues):
+        parse(f"[{','.join([unit] * (count + 1))}]".encode())
+
+
+def held(document: Any) -> int:
+    """How many values a document holds."""
+    items = list(document.values()) if isinstance(document, dict) else document
+    return len(items) + sum(held(item) for item in items if isinstance(item, (dict, list)))
+
+
+@pytest.mark.parametrize("unit", ["[{,", '\\"', "\\\\,", "[", "x"])
+def test_a_text_is_one_value_whatever_it_holds(unit: str) -> None:
+    text = unit * (4_000_000 // len(unit))
+    assert parse(b'{"a" : ["%s"]}' % text.encode()) == {"a": [orjson.loads(f'"{text}"')]}
+
+
+@pytest.mark.parametrize("text", ['{"a":"%s","b', '"%s" "%s', '["%s"}', "[%s", '["%s" 1,'])
+def test_a_broken_document_is_read_once_and_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        parse(text.replace("%s", "," * 500_000 + "a" * 1_500_000).encode())
+
+
+def test_a_key_that_appears_twice_is_found_at_once_among_many() -> None:
+    keys = [*range(50_000), 49_999]
+    with pytest.raises(InvalidValue, match="'49999' appears twice"):
+        parse(("{" + ",".join(f'"{key}":0' for key in keys) + "}").encode())

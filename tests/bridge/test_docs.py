@@ -32,7 +32,7 @@ async def test_swagger_ui_shows_and_calls_the_service(chromium, start_bridge, se
     server.flows = [
         flow_pb2.Flow(flow="docs-qa", input_schema=to_struct({"properties": {"question": {"type": "string"}}}))
     ]
-    bridge = await start_bridge(base_path=base_path, require_bearer=False)
+    bridge = await start_bridge(base_path=base_path, auth=False)
     origin = "http://{}:{}".format(*bridge.address)
     page = await chromium.new_page()
     complaints: list[str] = []

@@ -28,7 +28,7 @@ async def test_the_description_of_flows_needs_no_token(bridge, web):
 
 
 async def test_no_token_is_needed_where_none_is_required(start_bridge, server, web):
-    bridge = await start_bridge(require_bearer=False)
+    bridge = await start_bridge(auth=False)
     async with web.post(bridge, "/", token=None, json={}) as answer:
         assert answer.status == 200
     assert "authorization" not in server.seen[0].metadata
@@ -36,14 +36,14 @@ async def test_no_token_is_needed_where_none_is_required(start_bridge, server, w
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null"])
 async def test_a_page_of_another_origin_cannot_use_an_open_service(start_bridge, server, web, reason_of, origin):
-    bridge = await start_bridge(require_bearer=False)
+    bridge = await start_bridge(auth=False)
     async with web.post(bridge, "/", token=None, headers={"Origin": origin}) as answer:
         assert reason_of(await answer.json()) == (403, "PERMISSION_DENIED", "NOT_ALLOWED")
     assert server.seen == []
 
 
 async def test_a_page_of_our_own_or_of_an_allowed_origin_can(start_bridge, web):
-    bridge = await start_bridge(require_bearer=False, cors_origins=("https://app.example",))
+    bridge = await start_bridge(auth=False, cors_origins=("https://app.example",))
     own = "http://{}:{}".format(*bridge.address)
     for origin in (own, "https://app.example"):
         async with web.post(bridge, "/", token=None, headers={"Origin": origin}, json={}) as answer:
@@ -51,7 +51,7 @@ async def test_a_page_of_our_own_or_of_an_allowed_origin_can(start_bridge, web):
 
 
 async def test_an_open_service_answers_to_no_strange_name(start_bridge, server, web):
-    bridge = await start_bridge(require_bearer=False, hosts=("penstock.internal",))
+    bridge = await start_bridge(auth=False, hosts=("penstock.internal",))
     for host, status in (
         ("evil.example", 403),
         ("evil.example:80", 403),
@@ -67,7 +67,7 @@ async def test_an_open_service_answers_to_no_strange_name(start_bridge, server, 
 
 
 async def test_a_token_frees_from_both(start_bridge, web):
-    bridge = await start_bridge(require_bearer=False)
+    bridge = await start_bridge(auth=False)
     headers = {"Host": "service.example", "Origin": "https://evil.example"}
     async with web.post(bridge, "/", headers=headers, json={}) as answer:
         assert answer.status == 200

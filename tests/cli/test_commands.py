@@ -1,34 +1,12 @@
 """The commands do what their help says, and answer mistakes with what to do."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.shell import FLOWS, refused, run
 from tests.service import TOKEN, penstock
-
-FLOWS = Path(__file__).parent / "flows"
-TIMEOUT_S = 20
-
-
-def run(*args: str, cwd: Path, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `penstock ARGS…` to its end."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
-    return subprocess.run(
-        [sys.executable, "-m", "penstock", *args],
-        cwd=cwd, input=stdin, env=clean | (env or {}), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
-
-
-def refused(*args: str, cwd: Path, env: dict[str, str] | None = None) -> str:
-    """What a command that must not succeed says."""
-    done = run(*args, cwd=cwd, env=env)
-    assert done.returncode not in (0, None)
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def test_a_new_flow_can_be_served_and_called_at_once(tmp_path: Path) -> None:
@@ -45,6 +23,21 @@ def test_a_new_flow_can_be_served_and_called_at_once(tmp_path: Path) -> None:
         assert f"{service.http}/" in said
         assert service.grpc in said
         assert f'curl {service.http}/ -H "Authorization: Bearer {service.token}"' in said
+
+
+def test_every_command_says_in_full_what_it_does(tmp_path: Path) -> None:
+    listed = run("--help", cwd=tmp_path).stdout.partition("Commands:")[2].split("\n")
+    assert len([line for line in listed if line.rstrip().endswith(".")]) == 6
+    assert not [line for line in listed if line.endswith("...")]
+
+
+def test_a_service_is_told_by_its_flows_and_its_name(tmp_path: Path) -> None:
+    free = ("--grpc", "127.0.0.1:0")
+    with penstock("server", "lifecycle:echo", *free, folder=tmp_path / "one", cwd=FLOWS) as service:
+        assert service.stdout.read_text().startswith("Penstock serves echo\n")
+    both = ("lifecycle:echo", "lifecycle:waits")
+    with penstock("server", *both, *free, "--service", "support", folder=tmp_path / "two", cwd=FLOWS) as service:
+        assert service.stdout.read_text().startswith("Penstock serves echo, waits as support\n")
 
 
 def test_a_made_token_is_shown_and_a_given_one_is_not(tmp_path: Path) -> None:
@@ -70,68 +63,29 @@ def test_invoke_says_when_nothing_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stdin", "complaint"),
-    [("", "standard input is not JSON"), ("[1]", "is not a JSON object"), ('{"n": 1e400}', "not a JSON number")],
+    [
+        ("", "standard input is not JSON"),
+        ("[1]", "is not a JSON object"),
+        ('{"n": 1e400}', "not a JSON number"),
+        ('{"n": ' + 40 * "[" + 40 * "]" + "}", "nests more than 32 deep"),
+        ('{"n": ' + 100_000 * "[" + 100_000 * "]" + "}", "nests more than 32 deep"),
+    ],
 )
 def test_invoke_refuses_inputs_that_cannot_be_sent(tmp_path: Path, stdin: str, complaint: str) -> None:
-    done = run("invoke", cwd=tmp_path, stdin=stdin)
-    assert done.returncode == 2
-    assert complaint in done.stderr
-
-
-@pytest.mark.parametrize("command", ["serve", "server"])
-def test_a_service_without_tokens_listens_on_loopback_only(tmp_path: Path, command: str) -> None:
-    said = refused(command, "lifecycle:echo", "--no-auth", "--grpc", "0.0.0.0:0", cwd=FLOWS)
-    assert "--no-auth lets every caller in, so it is accepted on loopback only" in said
-
-
-def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
-    def drain_complaint(*flags: str, env: dict[str, str] | None = None) -> str:
-        return refused("serve", "lifecycle:echo", *flags, "--config", str(settings), cwd=FLOWS, env=env)
-
-    settings = tmp_path / "settings.toml"
-    settings.write_text("drain_s = -1\n")
-    assert "it is -1" in drain_complaint()
-    assert "it is '-2'" in drain_complaint(env={"PENSTOCK_DRAIN_S": "-2"})
-    assert "it is '-3'" in drain_complaint("--drain-s", "-3", env={"PENSTOCK_DRAIN_S": "-2"})
-
-
-def test_an_unknown_setting_in_the_file_is_named_with_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "penstock.toml").write_text("drainn_s = 3\n")
-    said = refused("server", "flow", cwd=tmp_path)
-    assert "penstock.toml: there is no setting `drainn_s` for `server`; did you mean `drain_s`?" in said
-
-
-def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
-    (tmp_path / "penstock.toml").write_text("drain_s = \n")
-    assert "penstock.toml: " in refused("server", "flow", cwd=tmp_path)
-
-
-def test_the_file_of_tokens_is_read(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("# ours\n\nfirst\nsecond\n")
-    args = ("server", "lifecycle:echo", "--grpc", "127.0.0.1:0", "--tokens-file", str(tokens))
-    with penstock(*args, folder=tmp_path, cwd=FLOWS) as server:
-        for token, code in (("first", 0), ("second", 0), ("# ours", 1), ("third", 1)):
-            assert run("invoke", "--target", server.grpc, "--token", token, cwd=tmp_path, stdin="{}").returncode == code
+    assert complaint in refused("invoke", cwd=tmp_path, stdin=stdin)
 
 
 @pytest.mark.parametrize(
-    ("args", "complaint"),
-    [
-        (("--grpc", "127.0.0.1:99999"), "--grpc (PENSTOCK_GRPC) should be HOST:PORT with a port up to 65535"),
-        (("--grpc", "nonsense"), "--grpc (PENSTOCK_GRPC) should be HOST:PORT"),
-        (("--http", "nonsense"), "--http (PENSTOCK_HTTP) should be HOST:PORT"),
-        (("--token", "two words"), "a token holds something else than printable ASCII"),
-        (("--tokens-file", "missing"), "the file of tokens cannot be read"),
-        (("--config", "missing.toml"), "there is no file missing.toml"),
-        (
-            ("--sync-threads-max", "0"),
-            "--sync-threads-max (PENSTOCK_SYNC_THREADS_MAX) should be greater than or equal to 1",
-        ),
-    ],
+    ("option", "value"),
+    [("--user", "ü"), ("--session", "s" * 40 + "\n"), ("--token", "two\nlines"), ("--user", "\udcff")],
 )
-def test_a_setting_that_is_not_allowed_is_named(args: tuple[str, ...], complaint: str) -> None:
-    assert complaint in refused("serve", "lifecycle:echo", *args, cwd=FLOWS)
+def test_invoke_names_the_option_that_no_header_can_carry(tmp_path: Path, option: str, value: str) -> None:
+    said = refused("invoke", option, value, cwd=tmp_path, stdin="{}")
+    assert f"{option}: holds something else than printable ASCII" in said
+
+
+def test_invoke_refuses_a_flow_s_name_that_is_no_text(tmp_path: Path) -> None:
+    assert "flow: holds a lone surrogate" in refused("invoke", "\udcff", cwd=tmp_path, stdin="{}")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def test_a_client_that_leaves_ends_its_run(service: Service, tmp_path: Path, flo
         stream=True,
         timeout=WAIT_S,
     ) as stream:
-        next(stream.iter_lines())
+        lines = stream.iter_lines()  # to let go of it is to leave
+        next(lines)
         assert not trace.exists()
     until(trace.exists)
 

@@ -108,7 +108,7 @@ def run() -> Callable[..., Awaitable[dict[str, object]]]:
     """Binds and executes."""
 
     async def execute(flow: Flow, recorder: ListRecorder | None = None, /, **inputs: object) -> dict[str, object]:
-        return await flow.execute(flow.bind(inputs), recorder or ListRecorder())
+        return await flow.execute(await flow.arguments(inputs), recorder or ListRecorder())
 
     return execute
 

@@ -199,10 +199,10 @@ async def test_inputs_are_typed_by_the_document(graph):
         "default: yes, description: a word}, l: {type: list, default: '[1]'}, o: {type: object, default: {a: 1}}, "
         "x: {}}",
     )
-    bound = flow.bind({"i": 3.0, "x": None})
+    bound = await flow.arguments({"i": 3.0, "x": None})
     assert bound == {"i": 3, "d": 1.0, "b": True, "s": "yes", "l": [1], "o": {"a": 1}, "x": None}
     with pytest.raises(InvalidRequest) as caught:
-        flow.bind({"i": "3", "d": "1", "b": 1, "s": 1, "l": {}, "o": []})
+        await flow.arguments({"i": "3", "d": "1", "b": 1, "s": 1, "l": {}, "o": []})
     assert dict(caught.value.violations) == {
         "inputs.i": "must be an integer, not a string",
         "inputs.d": "must be a number, not a string",
@@ -336,3 +336,13 @@ async def test_outputs_have_the_schema_of_their_type_or_of_their_node(graph):
         "stream": {},
     }
     assert schema["required"] == ["typed", "hinted", "inner", "stream"]
+
+
+async def test_the_outputs_of_all_nodes_together_hold_no_more_than_an_answer_carries(graph, run):
+    half = "def {}() -> list:\n    return [0] * 50_000\n"
+    flow = graph(
+        {name: half.format(name) for name in ("one", "two")},
+        outputs="{a: {reference: '${one}'}, b: {reference: '${two}'}}",
+    )
+    with pytest.raises(FlowFailed, match="output `b`: the whole holds more than 100000 values"):
+        await run(flow)

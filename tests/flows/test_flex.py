@@ -82,7 +82,7 @@ async def test_declared_inputs_complete_the_signature(load_folder, run):
     }
     assert await run(flow, a=1) == {"output": [1, "x", False]}
     with pytest.raises(InvalidRequest):
-        flow.bind({"a": "1"})
+        await flow.arguments({"a": "1"})
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import json
 import pathlib
 import uuid
 from collections import OrderedDict, deque, namedtuple
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
 from pydantic import BaseModel, Field
 
-from penstock.values import InvalidValue, to_struct
+from penstock.values import VALUES_MAX, InvalidValue, to_struct
 from penstock_server.errors import FlowFailed
 from penstock_server.flows.results import DESCRIBED_CHARS_MAX, DESCRIBED_ITEMS_MAX, describe, jsonable
 
@@ -120,6 +121,43 @@ async def test_a_result_that_is_no_json_names_the_output(flow_of, run):
         await run(flow_of(stream))
     with pytest.raises(FlowFailed, match="name of an output must be text"):
         await run(flow_of(key))
+
+
+async def test_outputs_hold_no_more_than_an_answer_carries(flow_of, run):
+    half = [0] * (VALUES_MAX // 2)
+
+    def whole() -> list[int]:
+        return [0] * VALUES_MAX
+
+    def two() -> dict[str, object]:
+        return {"a": half, "b": {"c": half}}
+
+    def names() -> dict[str, int]:
+        return {str(key): key for key in range(VALUES_MAX + 1)}
+
+    def chunk() -> Iterator[list[int]]:
+        yield [0] * VALUES_MAX
+
+    def chunks() -> Iterator[list[int]]:
+        for _ in range(3):
+            yield half
+
+    for target, text in (
+        (whole, "output `output`: the whole"),
+        (two, "output `b`: c: the whole"),
+        (names, f"output `{VALUES_MAX}`: the whole"),
+        (chunk, "output `output`: chunk 1: the whole"),
+        (chunks, r"output `output`: \[1\]: the whole"),
+    ):
+        with pytest.raises(FlowFailed, match=f"{text} holds more than 100000 values"):
+            await run(flow_of(target))
+
+
+async def test_a_text_may_come_in_any_number_of_chunks(flow_of, run):
+    def chunks() -> Iterator[str]:
+        yield from "x" * (VALUES_MAX + 1)
+
+    assert await run(flow_of(chunks)) == {"output": "x" * (VALUES_MAX + 1)}
 
 
 class Angry:

@@ -176,9 +176,9 @@ async def test_a_session_that_is_given_twice_is_refused(stub: Stub) -> None:
     assert PenstockError.of_rpc(caught.value).violations == (("chat-session-id", "is given more than once"),)
 
 
-async def test_health_is_told_for_the_server_and_for_each_service(channel: grpc.aio.Channel) -> None:
+async def test_health_is_told_for_the_server_by_its_name_and_for_each_service(channel: grpc.aio.Channel) -> None:
     health = health_pb2_grpc.HealthStub(channel)
-    for service in ("", "penstock.v1.FlowService", "grpc.health.v1.Health"):
+    for service in ("", "penstock", "penstock.v1.FlowService", "grpc.health.v1.Health"):
         answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.aio.AioRpcError) as caught:

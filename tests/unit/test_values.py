@@ -1,6 +1,7 @@
 """Python values to Struct and back keep the contract's rules."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.v1.flow_pb2 import InvokeRequest, InvokeStreamResponse
-from penstock.values import DEPTH_MAX, INTEGER_MAX, InvalidValue, from_struct, from_value, to_struct, to_value
+from penstock.values import (
+    DEPTH_MAX,
+    INTEGER_MAX,
+    VALUES_MAX,
+    InvalidValue,
+    from_struct,
+    from_value,
+    to_struct,
+    to_value,
+)
 
 TEXT = st.text(st.characters(codec="utf-8"))
 SCALARS = (
@@ -97,3 +107,40 @@ def test_a_struct_that_was_made_elsewhere_may_not_nest_deeper_either() -> None:
     inner.fields["end"].number_value = 1
     with pytest.raises(InvalidValue, match="nests more than 32 deep"):
         from_struct(struct)
+
+
+def refused(action: Callable[[], object]) -> str:
+    """The place of the container that is too much."""
+    with pytest.raises(InvalidValue, match="holds more than 100000 values") as caught:
+        action()
+    return caught.value.field("inputs")
+
+
+def test_a_value_holds_as_many_values_as_promised_and_no_more() -> None:
+    most = {"list": [0] * (VALUES_MAX - 1)}
+    assert from_struct(to_struct(most)) == most
+    assert from_value(to_value([None] * VALUES_MAX)) == [None] * VALUES_MAX
+    assert refused(lambda: to_struct({"list": [0] * VALUES_MAX})) == "inputs.list"
+    assert refused(lambda: to_value([None] * (VALUES_MAX + 1))) == "inputs"
+    assert refused(lambda: to_struct({str(key): 0 for key in range(VALUES_MAX + 1)})) == "inputs"
+
+
+def test_values_count_at_every_depth() -> None:
+    half = [0] * (VALUES_MAX // 2)
+    assert refused(lambda: to_struct({"a": half, "b": {"c": [half]}})) == "inputs.b.c[0]"
+    assert refused(lambda: to_value([[]] * 2 + [[[]] * (VALUES_MAX - 4), [0]])) == "inputs[3]"
+
+
+def test_a_struct_that_was_made_elsewhere_may_not_hold_more_either() -> None:
+    half = to_value([0] * (VALUES_MAX // 2))
+    struct = to_struct({"a": 0})
+    struct.fields["b"].struct_value.fields["c"].CopyFrom(half)
+    struct.fields["b"].struct_value.fields["d"].CopyFrom(half)
+    assert refused(lambda: from_struct(struct)).startswith("inputs.b.")
+    half.list_value.MergeFrom(half.list_value)
+    half.list_value.values.add()
+    assert refused(lambda: from_value(half)) == "inputs"
+    many = Struct()
+    for key in range(VALUES_MAX + 1):
+        many.fields[str(key)].bool_value = True
+    assert refused(lambda: from_struct(many)) == "inputs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -9,10 +10,13 @@ import grpc
 
 from penstock.errors import PenstockError
 from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
-from penstock.values import to_struct
+from penstock.values import InvalidValue, to_struct
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """The largest answer that the client takes; gRPC's own default is a quarter of it."""
+
+HEADER_FORM = re.compile(r"[\x20-\x7e]*")
+"""What gRPC carries as the value of a header."""
 
 
 class Client:
@@ -23,9 +27,15 @@ class Client:
         token: the bearer token.
         session: the conversation that calls belong to; by default every call begins a new one.
         user: the session's owner.
+
+    Raises:
+        InvalidValue: the token, the session or the user is nothing that a header can carry; its path names which.
     """
 
     def __init__(self, target: str, *, token: str = "", session: str = "", user: str = "") -> None:
+        for name, value in (("token", token), ("session", session), ("user", user)):
+            if not HEADER_FORM.fullmatch(value):
+                raise InvalidValue("holds something else than printable ASCII, which is all that can be sent", (name,))
         self._channel = grpc.insecure_channel(target, options=(("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),))
         self._stub = flow_pb2_grpc.FlowServiceStub(self._channel)
         sent = (
@@ -44,7 +54,7 @@ class Client:
 
         Raises:
             PenstockError: the call did not succeed.
-            InvalidValue: an input is no JSON value.
+            InvalidValue: an input is no JSON value, or the flow's id no text.
         """
         try:
             return self._stub.Invoke(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
@@ -79,7 +89,10 @@ class Client:
 
 
 def _request(inputs: Mapping[str, Any], flow: str) -> flow_pb2.InvokeRequest:
-    request = flow_pb2.InvokeRequest(flow=flow)
+    try:
+        request = flow_pb2.InvokeRequest(flow=flow)
+    except UnicodeEncodeError:
+        raise InvalidValue("holds a lone surrogate, which is not valid UTF-8", ("flow",)) from None
     request.inputs.SetInParent()
     to_struct(inputs, request.inputs)
     return request

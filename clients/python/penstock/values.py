@@ -3,7 +3,8 @@
 A JSON value here is None, bool, int, float, str, a list of them, or a dict of them with string keys. `Struct` holds
 every number as a double. So an integer beyond ±2^53 has no exact form and is refused, whole numbers come back as `int`,
 and NaN and the infinities, which JSON cannot say, are refused. Values nest at most `DEPTH_MAX` deep, which is what a
-message may carry before a protobuf parser gives up on it.
+message may carry before a protobuf parser gives up on it, and hold at most `VALUES_MAX` values, because each costs far
+more time than its bytes tell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[st
 
 DEPTH_MAX = 32
 """How deep objects and lists may nest; the outermost object counts."""
+
+VALUES_MAX = 100_000
+"""How many values one object or list may hold, at all its depths together."""
 
 INTEGER_MAX = 2**53
 """The largest magnitude up to which every integer has an exact double (IEEE 754)."""
@@ -46,21 +50,50 @@ class InvalidValue(ValueError):
         return f"{where}: {self.description}" if where else self.description
 
 
+class Allowance:
+    """How deep and how much a value may still hold: each container asks before it is looked into.
+
+    Attributes:
+        left: how many values may still come.
+    """
+
+    left = VALUES_MAX
+
+    def enter(self, room: int, count: int) -> None:
+        """Lets a container in.
+
+        Args:
+            room: how many levels there may still be, this one included.
+            count: how many values it holds itself.
+
+        Raises:
+            InvalidValue: it lies too deep, or holds more values than may still come.
+        """
+        if room <= 0:
+            raise InvalidValue(f"the value nests more than {DEPTH_MAX} deep")
+        self.left -= count
+        if self.left < 0:
+            raise InvalidValue(TOO_MANY_VALUES)
+
+
+TOO_MANY_VALUES = f"the whole holds more than {VALUES_MAX} values up to here; put such data into text, or split it"
+
+
 def to_struct(source: Mapping[str, object], target: Struct | None = None) -> Struct:
     """Writes a JSON object into `target` (a new Struct by default) and returns it.
 
     Raises:
-        InvalidValue: something in `source` is no JSON value, or none that the contract carries.
+        InvalidValue: something in `source` is no JSON value, or none that the contract carries, or there is too much.
     """
     struct = Struct() if target is None else target
-    _write_object(source, struct, DEPTH_MAX)
+    _write_object(source, struct, DEPTH_MAX, Allowance())
     return struct
 
 
 def to_value(source: object, target: Value | None = None) -> Value:
     """Writes a JSON value into `target` (a new Value by default) and returns it. Raises like `to_struct`."""
     value = Value() if target is None else target
-    _write(source, value, DEPTH_MAX)
+    _write(source, value, DEPTH_MAX, Allowance())
     return value
 
 
@@ -71,17 +104,18 @@ def from_struct(source: Struct, *, exact: bool = False) -> dict[str, object]:
         exact: refuse whole numbers beyond ±2^53, which may have been another integer before they became a double.
 
     Raises:
-        InvalidValue: a number is not finite, or not exact where that is asked, or the value nests too deep.
+        InvalidValue: a number is not finite, or not exact where that is asked, or the value nests too deep or holds too
+            many values.
     """
-    return _read_object(source, exact, DEPTH_MAX)
+    return _read_object(source, exact, DEPTH_MAX, Allowance())
 
 
 def from_value(source: Value, *, exact: bool = False) -> object:
     """Reads a Value. The empty Value reads as None. Raises like `from_struct`."""
-    return _read(source, exact, DEPTH_MAX)
+    return _read(source, exact, DEPTH_MAX, Allowance())
 
 
-def _write(source: object, target: Value, room: int) -> None:
+def _write(source: object, target: Value, room: int, allowance: Allowance) -> None:
     kind = source.__class__
     if kind is str:
         _write_text(source, target)
@@ -94,17 +128,17 @@ def _write(source: object, target: Value, room: int) -> None:
     elif source is None:
         target.null_value = 0  # type: ignore[assignment]
     else:
-        _write_other(source, target, room)
+        _write_other(source, target, room, allowance)
 
 
-def _write_other(source: object, target: Value, room: int) -> None:
+def _write_other(source: object, target: Value, room: int, allowance: Allowance) -> None:
     """Containers, and subclasses of the scalar types (an enum that is a str, numpy's float64)."""
     if isinstance(source, Mapping):
         target.struct_value.SetInParent()
-        _write_object(source, target.struct_value, room)
+        _write_object(source, target.struct_value, room, allowance)
     elif isinstance(source, (list, tuple)):
         target.list_value.SetInParent()
-        _write_list(source, target.list_value, room)
+        _write_list(source, target.list_value, room, allowance)
     elif isinstance(source, str):
         _write_text(source, target)
     elif isinstance(source, int):
@@ -115,12 +149,12 @@ def _write_other(source: object, target: Value, room: int) -> None:
         raise InvalidValue(f"a {type(source).__name__} is not a JSON value")
 
 
-def _write_object(source: Mapping[str, object], target: Struct, room: int) -> None:
-    _check_room(room)
+def _write_object(source: Mapping[str, object], target: Struct, room: int, allowance: Allowance) -> None:
+    allowance.enter(room, len(source))
     fields = target.fields
     for key, item in source.items():
         try:
-            _write(item, fields[key], room - 1)
+            _write(item, fields[key], room - 1, allowance)
         except InvalidValue as error:
             raise error.within(key) from None
         except TypeError:
@@ -129,12 +163,12 @@ def _write_object(source: Mapping[str, object], target: Struct, room: int) -> No
             raise InvalidValue(f"the key {key!r} holds a lone surrogate, which is not valid text") from None
 
 
-def _write_list(source: Sequence[object], target: ListValue, room: int) -> None:
-    _check_room(room)
+def _write_list(source: Sequence[object], target: ListValue, room: int, allowance: Allowance) -> None:
+    allowance.enter(room, len(source))
     add = target.values.add
     for index, item in enumerate(source):
         try:
-            _write(item, add(), room - 1)
+            _write(item, add(), room - 1, allowance)
         except InvalidValue as error:
             raise error.within(index) from None
 
@@ -146,7 +180,7 @@ def _write_text(source: object, target: Value) -> None:
         raise InvalidValue("the text holds a lone surrogate, which is not valid UTF-8") from None
 
 
-def _read(source: Value, exact: bool, room: int) -> object:
+def _read(source: Value, exact: bool, room: int, allowance: Allowance) -> object:
     kind = source.WhichOneof("kind")
     if kind == "string_value":
         return source.string_value
@@ -155,29 +189,31 @@ def _read(source: Value, exact: bool, room: int) -> object:
     if kind == "bool_value":
         return source.bool_value
     if kind == "struct_value":
-        return _read_object(source.struct_value, exact, room)
+        return _read_object(source.struct_value, exact, room, allowance)
     if kind == "list_value":
-        return _read_list(source.list_value, exact, room)
+        return _read_list(source.list_value, exact, room, allowance)
     return None
 
 
-def _read_object(source: Struct, exact: bool, room: int) -> dict[str, object]:
-    _check_room(room)
+def _read_object(source: Struct, exact: bool, room: int, allowance: Allowance) -> dict[str, object]:
+    fields = source.fields
+    allowance.enter(room, len(fields))
     result: dict[str, object] = {}
-    for key, value in source.fields.items():
+    for key, value in fields.items():
         try:
-            result[key] = _read(value, exact, room - 1)
+            result[key] = _read(value, exact, room - 1, allowance)
         except InvalidValue as error:
             raise error.within(key) from None
     return result
 
 
-def _read_list(source: ListValue, exact: bool, room: int) -> list[object]:
-    _check_room(room)
+def _read_list(source: ListValue, exact: bool, room: int, allowance: Allowance) -> list[object]:
+    values = source.values
+    allowance.enter(room, len(values))
     result: list[object] = []
-    for index, value in enumerate(source.values):
+    for index, value in enumerate(values):
         try:
-            result.append(_read(value, exact, room - 1))
+            result.append(_read(value, exact, room - 1, allowance))
         except InvalidValue as error:
             raise error.within(index) from None
     return result
@@ -202,11 +238,6 @@ def _finite(number: float) -> float:
     if not isfinite(number):
         raise InvalidValue(f"{number} is not a JSON number")
     return number
-
-
-def _check_room(room: int) -> None:
-    if room <= 0:
-        raise InvalidValue(f"the value nests more than {DEPTH_MAX} deep")
 
 
 _INEXACT = "{} is a whole number beyond ±2^53, which JSON's doubles cannot hold exactly; send it as a string"

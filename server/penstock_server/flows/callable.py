@@ -4,9 +4,11 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from penstock_server.errors import InvalidRequest
 from penstock_server.flows.docstrings import Docstring, docstring_of
 from penstock_server.flows.failures import Translator, pass_cancellation
 from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
@@ -16,7 +18,7 @@ from penstock_server.flows.outputs import Outputs
 from penstock_server.flows.problems import ProblemFound
 from penstock_server.flows.returns import UNKNOWN, Returns
 from penstock_server.flows.settings import FlowSettings
-from penstock_server.flows.threads import Threads
+from penstock_server.flows.threads import CodeRaised, Threads
 from penstock_server.flows.usercode import UserCode, gathered, is_stream, run_stream
 
 CHAT_INPUT, CHAT_OUTPUT, CHAT_HISTORY = "question", "answer", "chat_history"
@@ -48,6 +50,17 @@ class CallableFlow:
         self._settings = settings
         self._modules = modules
         self._translator = Translator(spec.flow, error_text=settings.error_text)
+
+    async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        """See `Flow.arguments`."""
+        if not self._inputs.has_user_code:
+            return self._inputs.bind(inputs)
+        try:
+            return await self._threads.call(partial(self._inputs.bind, inputs))
+        except CodeRaised as raised:
+            if isinstance(raised.error, InvalidRequest):
+                raise raised.error from None
+            raise self._translator.failure(raised)  # noqa: B904 - its cause is the user's exception
 
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
@@ -84,7 +97,7 @@ class CallableFlow:
             stream = outputs.stream((name,))
             await run_stream(values[name], self._threads, stream.put, outputs.room)
             done.update(stream.result())
-        return {name: done[name] for name in values}
+        return outputs.json({name: done[name] for name in values})  # chunks that are few may be many together
 
     async def _whole(self, value: object) -> object:
         if not is_stream(value):

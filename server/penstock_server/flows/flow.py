@@ -97,13 +97,21 @@ class Flow(Protocol):
     def spec(self) -> FlowSpec:
         """What callers may know of it."""
 
-    def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
+    async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """Checks JSON inputs and returns the arguments of `execute`, with defaults and casts applied.
 
+        It does not suspend unless checking them executes the flow's own code, such as the validators of a model; that
+        happens in a thread. `penstock.flow.current_call` is not set then, for there is no run yet.
+
         Raises:
-            InvalidRequest: an input is missing, unknown or of the wrong type; every such input is named, as
-                `inputs.<name>`.
+            InvalidRequest: an input is missing, unknown or of the wrong type, or a validator refused it; every such
+                input is named, as `inputs.<name>`.
+            FlowFailed: the flow's code raised anything else.
+            InputRefused: the flow's code raised `penstock.flow.InvalidInput`.
         """
+
+    def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        """The same at once, whatever code that executes here; what the flow's code raises passes as it is."""
 
     async def execute(self, arguments: Mapping[str, object], recorder: Recorder) -> dict[str, object]:
         """Executes the flow and returns its outputs as JSON values.

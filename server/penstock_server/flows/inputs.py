@@ -14,6 +14,7 @@ from penstock_server.errors import InvalidRequest
 from penstock_server.flows.flow import JsonSchema
 from penstock_server.flows.results import jsonable
 from penstock_server.flows.schemas import UnsupportedHint, adapter, modern, schema_of, typed_dict
+from penstock_server.flows.uservalidators import has_user_code
 from penstock_server.flows.violations import violations
 
 MISSING: Any = object()
@@ -38,6 +39,7 @@ class Inputs:
     Attributes:
         names: the inputs, in the order of their declaration.
         schema: the JSON Schema of the object that holds them.
+        has_user_code: whether `bind` may execute code of the flow, such as a validator, which may block.
     """
 
     def __init__(self, inputs: Sequence[Input], *, others: bool = False) -> None:
@@ -54,6 +56,7 @@ class Inputs:
         adapted = _adapted(inputs, others)
         self.names = tuple(each.name for each in inputs)
         self.schema: JsonSchema = _schema(adapted, inputs)
+        self.has_user_code = has_user_code(adapted)
         self._validate: Callable[..., dict[str, object]] = adapted.validator.validate_json
         self._defaults = {each.name: each.default for each in inputs if each.default is not MISSING}
         self._copied = tuple(name for name, default in self._defaults.items() if _is_mutable_json(default))
@@ -65,6 +68,7 @@ class Inputs:
 
         Raises:
             InvalidRequest: an input is missing, unknown or of the wrong type; each such input is named.
+            Exception: code of the flow raised it, and it is none with which a validator refuses a value.
         """
         arguments = dict(self._defaults)
         for name in self._copied:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from penstock.values import DEPTH_MAX, InvalidValue
+from penstock.values import DEPTH_MAX, VALUES_MAX, Allowance, InvalidValue
 from penstock_server.flows.failures import Translator
 from penstock_server.flows.flow import Recorder
 from penstock_server.flows.results import jsonable
@@ -22,14 +22,16 @@ class Outputs:
         """The JSON values of outputs that come from `node`.
 
         Raises:
-            FlowFailed: one of them is no JSON value.
+            FlowFailed: one of them is no JSON value, or all together are more than one answer may hold.
         """
         result = {}
+        allowance = Allowance()
         for name, value in values.items():
             if not isinstance(name, str):
                 raise self._translator.of_output(repr(name)[:100], "the name of an output must be text", node)
             try:
-                result[name] = jsonable(value)
+                allowance.enter(DEPTH_MAX, 1)
+                result[name] = jsonable(value, allowance=allowance)
             except InvalidValue as error:
                 raise self._translator.of_output(name, str(error), node) from None
         return result
@@ -62,8 +64,11 @@ class OutputStream:
         return dict.fromkeys(self._names, whole)
 
     def _json(self, chunk: object) -> object:
+        allowance = Allowance()
+        allowance.left = VALUES_MAX // len(self._names) - 1  # one message carries the chunk under every name
         try:
-            return jsonable(chunk, DEPTH_MAX - 2)  # the chunks of a stream lie in a list in the object of outputs
+            # The chunks of a stream lie in a list in the object of outputs.
+            return jsonable(chunk, DEPTH_MAX - 2, allowance)
         except InvalidValue as error:
             text = f"chunk {len(self._told) + 1}: {error}"
             raise self._translator.of_output(self._names[0], text, self._node) from None

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from penstock.values import DEPTH_MAX, INTEGER_MAX, InvalidValue
+from penstock.values import DEPTH_MAX, INTEGER_MAX, Allowance, InvalidValue
 
 DESCRIBED_DEPTH_MAX = 16
 """How deep a description goes."""
@@ -26,7 +26,7 @@ REPR_CHARS_MAX = 200
 """How long the text is that stands for an object that is no JSON."""
 
 
-def jsonable(value: object, depth_max: int = DEPTH_MAX - 1) -> object:
+def jsonable(value: object, depth_max: int = DEPTH_MAX - 1, allowance: Allowance | None = None) -> object:
     """The JSON value that stands for `value`, exact and fit for the contract (`penstock.values`).
 
     Dataclasses and pydantic models become objects, tuples and sets lists, enums their values, dates and times ISO 8601
@@ -34,6 +34,7 @@ def jsonable(value: object, depth_max: int = DEPTH_MAX - 1) -> object:
 
     Args:
         depth_max: how deep lists and objects may nest; an output lies in the object of outputs, hence the default.
+        allowance: how many values there may be; those of a whole answer by default.
 
     Raises:
         InvalidValue: there is no such JSON value; its path says where.
@@ -48,10 +49,10 @@ def jsonable(value: object, depth_max: int = DEPTH_MAX - 1) -> object:
     if kind is float:
         return _number(value)  # type: ignore[arg-type]
     if kind is dict:
-        return _object(value, depth_max)  # type: ignore[arg-type]
+        return _object(value, depth_max, allowance or Allowance())  # type: ignore[arg-type]
     if kind is list:
-        return _list(value, depth_max)  # type: ignore[arg-type]
-    return _other(value, depth_max)
+        return _list(value, depth_max, allowance or Allowance())  # type: ignore[arg-type]
+    return _other(value, depth_max, allowance or Allowance())
 
 
 def fields_of(value: object) -> Mapping[object, object] | None:
@@ -89,39 +90,39 @@ def _number(value: float) -> float:
     return value
 
 
-def _object(value: Mapping[object, object], depth_max: int) -> dict[str, object]:
-    _check_depth(depth_max)
+def _object(value: Mapping[object, object], depth_max: int, allowance: Allowance) -> dict[str, object]:
+    allowance.enter(depth_max, len(value))
     result: dict[str, object] = {}
     for key, item in value.items():
         name = _key(key)
         try:
-            result[name] = jsonable(item, depth_max - 1)
+            result[name] = jsonable(item, depth_max - 1, allowance)
         except InvalidValue as error:
             raise error.within(name) from None
     return result
 
 
-def _list(value: Sequence[object] | AbstractSet[object], depth_max: int) -> list[object]:
-    _check_depth(depth_max)
+def _list(value: Sequence[object] | AbstractSet[object], depth_max: int, allowance: Allowance) -> list[object]:
+    allowance.enter(depth_max, len(value))
     result: list[object] = []
     for index, item in enumerate(value):
         try:
-            result.append(jsonable(item, depth_max - 1))
+            result.append(jsonable(item, depth_max - 1, allowance))
         except InvalidValue as error:
             raise error.within(index) from None
     return result
 
 
-def _other(value: object, depth_max: int) -> object:
+def _other(value: object, depth_max: int, allowance: Allowance) -> object:
     if isinstance(value, Enum):
-        return jsonable(value.value, depth_max)
+        return jsonable(value.value, depth_max, allowance)
     if isinstance(value, BaseModel):
-        return jsonable(_dumped(value), depth_max)
+        return jsonable(_dumped(value), depth_max, allowance)
     fields = fields_of(value)
     if fields is not None:
-        return _object(fields, depth_max)
+        return _object(fields, depth_max, allowance)
     if isinstance(value, (list, tuple, deque, AbstractSet)):
-        return _list(value, depth_max)
+        return _list(value, depth_max, allowance)
     if isinstance(value, str):
         return _text(str.__str__(value))
     if isinstance(value, int):
@@ -160,11 +161,6 @@ def _key(key: object) -> str:
     if not isinstance(key, str):
         raise InvalidValue(f"the key {_short_repr(key)} is not text; JSON objects have text keys")
     return _text(str.__str__(key))
-
-
-def _check_depth(depth_max: int) -> None:
-    if depth_max <= 0:
-        raise InvalidValue(f"the value nests more than {DEPTH_MAX} deep")
 
 
 class _Description:

@@ -10,6 +10,7 @@ from penstock.flow import Call, current_call
 from penstock_server.errors import (
     DEFECT_MESSAGE,
     Defect,
+    Draining,
     Failure,
     FlowFailed,
     FlowNotFound,
@@ -28,6 +29,8 @@ logger = logging.getLogger("penstock.runs")
 
 RETRY_AFTER_S = 1.0
 """When a caller that was turned away should come back."""
+RETRY_AFTER_DRAIN_S = 5.0
+"""When a caller that met a stopping server should come back: another instance may have taken its place by then."""
 CLEANUP_S = 10.0
 """How long a stopping server waits for cancelled flows to end: for the `finally` of their code."""
 
@@ -53,6 +56,7 @@ class Runs:
         self._default = next(iter(flows))
         self._settings = settings
         self._live: set[Run] = set()
+        self._draining = False
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,16 +66,20 @@ class Runs:
         """How many runs have been accepted and have not ended."""
         return len(self._live)
 
-    def accept(self, command: InvokeCommand) -> Run:
-        """Accepts a run; `start` lets it execute.
+    async def accept(self, command: InvokeCommand) -> Run:
+        """Accepts a run and lets it execute, beginning with the next pass of the event loop.
 
         Raises:
             FlowNotFound: no such flow is served.
             InvalidRequest: the inputs are not what the flow takes.
+            FlowFailed: the flow's own checks of its inputs raised.
             TooManyRuns: `runs_max` runs are live.
+            Draining: the server was asked to stop.
         """
         flow = self.flow(command.flow)
-        arguments = flow.bind(command.inputs)
+        arguments = await flow.arguments(command.inputs)
+        if self._draining:
+            raise Draining("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
         if len(self._live) >= self._settings.runs_max:
             raise TooManyRuns(
                 f"the service executes as many runs as it may ({self._settings.runs_max}); try again shortly",
@@ -103,6 +111,7 @@ class Runs:
 
     async def drain(self, drain_s: float) -> None:
         """Lets live runs finish for `drain_s` seconds, and interrupts those that do not."""
+        self._draining = True
         try:
             await asyncio.wait_for(self._idle.wait(), drain_s)
         except TimeoutError:

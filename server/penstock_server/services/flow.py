@@ -50,7 +50,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def Invoke(self, request: flow_pb2.InvokeRequest, context: Context) -> run_pb2.Run:
         """Executes a flow and answers when it ends."""
-        run = self._accept(request, context)
+        run = await self._accept(request, context)
         try:
             await _acknowledge(run, context)
             await run.ended()
@@ -64,7 +64,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         self, request: flow_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
         """Executes a flow and tells the run's log while it grows."""
-        run = self._accept(request, context)
+        run = await self._accept(request, context)
         reader = run.log.subscribe(simple=request.view == run_pb2.SIMPLE)
         try:
             await _acknowledge(run, context)
@@ -82,7 +82,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         if run.error is not None:
             raise run.error
 
-    def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
+    async def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
         sent = metadata.current_metadata.get()
         session = metadata.session_id(sent)
         try:
@@ -93,7 +93,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
                 user=metadata.user_id(sent),
                 continue_on_disconnect=request.options.on_disconnect == flow_pb2.InvokeOptions.CONTINUE,
             )
-            return self._runs.accept(command)
+            return await self._runs.accept(command)
         except Failure:
             context.set_trailing_metadata(((metadata.SESSION_ID, session),))
             raise

@@ -13,6 +13,9 @@ from penstock import __version__
 
 # gRPC's core writes its own log lines to standard error; ours say the same things in words that help.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# Connections are watched by gRPC's older event loop, which hands each event through one thread fewer: a tenth less
+# processor time for a call (docs/performance.md). A version of gRPC that no longer knows the switch ignores it.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 COMMANDS = {
     "serve": ("penstock.cli.serve", "serve"),
@@ -44,6 +47,7 @@ class _Commands(click.Group):
 def _unavailable(name: str, error: ModuleNotFoundError) -> click.Command:
     @click.command(
         name,
+        short_help="Not installed: needs penstock[server].",
         help=f"Not installed: needs penstock[server] (there is no module {error.name}).",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )

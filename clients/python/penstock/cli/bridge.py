@@ -1,11 +1,14 @@
 """`penstock bridge`: the HTTP side alone, in front of a gRPC server."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import click
 
-from penstock.cli import lifetime
+from penstock.cli import lifetime, tokens
+from penstock.cli.ready import ReadyFile, ready_file_option
 from penstock.cli.settings import options, resolve
 from penstock_bridge.app import Bridge
 from penstock_bridge.config import BridgeConfig
@@ -15,51 +18,60 @@ DRAIN_S = 30.0
 """How long requests under way may go on once the bridge was asked to stop."""
 
 
-@click.command()
-@click.option(
-    "--upstream",
-    envvar="PENSTOCK_UPSTREAM",
-    required=True,
-    metavar="TARGET",
-    help="The gRPC server: HOST:PORT or unix:PATH.",
-)
+@click.command(short_help="Serve REST and SSE in front of a gRPC server.")
 @options(BridgeConfig)
-@lifetime.ready_file_option
-def bridge(upstream: str, ready_file: str, **given: Any) -> None:
+@ready_file_option
+def bridge(ready_file: str, **given: Any) -> None:
     """Serve REST and SSE in front of a gRPC server."""
     config = resolve(BridgeConfig, given)
-    lifetime.run(lambda stop: _serve(stop, config, upstream, ready_file))
+    if not config.auth:
+        tokens.refuse_unless_local([config.http])
+    with ReadyFile(ready_file) as ready:
+        lifetime.run(lambda stop: _serve(stop, config, ready))
 
 
-async def _serve(stop: asyncio.Event, config: BridgeConfig, upstream: str, ready_file: str) -> None:
-    channel = connect(upstream, config)
-    running = Bridge(channel, config)
-    url = await start(running, config)
-    lifetime.settle()
-    lines = [("REST", f"{url}/"), ("docs", f"{url}/docs"), ("upstream", upstream)]
-    lifetime.announce(lines, ready_file, {"http": url})
-    await stop.wait()
-    await drain(running, DRAIN_S)
-    await running.stop()
-    await channel.close(None)
+async def _serve(stop: asyncio.Event, config: BridgeConfig, ready: ReadyFile) -> None:
+    async with AsyncExitStack() as stack:
+        channel = connect(config.upstream, config)
+        stack.push_async_callback(channel.close, None)
+        running = Bridge(channel, config)
+        url = await stack.enter_async_context(listening(running, config))
+        lifetime.settle()
+        lines = [("REST", f"{url}/"), ("docs", f"{url}/docs"), ("upstream", config.upstream)]
+        lifetime.announce(lines, ready, {"http": url})
+        await stop.wait()
+        await drain(running, DRAIN_S)
 
 
-async def start(running: Bridge, config: BridgeConfig) -> str:
-    """Starts a bridge and returns its URL; raises click.ClickException where it cannot listen."""
+@asynccontextmanager
+async def listening(bridge: Bridge, config: BridgeConfig) -> AsyncIterator[str]:
+    """The URL of a bridge that listens within the block; after it, however it ends, every call is ended and closed.
+
+    Raises:
+        click.ClickException: the bridge cannot listen.
+    """
     try:
-        await running.start()
-    except OSError as error:
+        await _start(bridge, config)
+        host, port = bridge.address
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.prefix}"
+    finally:
+        await bridge.stop()
+
+
+async def _start(bridge: Bridge, config: BridgeConfig) -> None:
+    try:
+        await bridge.start()
+    except (OSError, UnicodeError) as error:  # the latter for a host that no name server could be asked for
+        reason = getattr(error, "strerror", None) or error
         raise click.ClickException(
-            f"cannot listen on {config.http} for HTTP ({error.strerror or error}): is another server running there? "
+            f"cannot listen on {config.http} for HTTP ({reason}): is another server running there? "
             "Choose another with --http HOST:PORT (port 0 takes a free one)"
         ) from None
-    host, port = running.address
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{config.prefix}"
 
 
-async def drain(running: Bridge, drain_s: float) -> None:
+async def drain(bridge: Bridge, drain_s: float) -> None:
     """Lets requests under way finish for `drain_s` seconds."""
     try:
-        await asyncio.wait_for(running.drain(), drain_s)
+        await asyncio.wait_for(bridge.drain(), drain_s)
     except TimeoutError:
         lifetime.logger.warning("ending the requests that did not finish within %g s", drain_s)

@@ -17,6 +17,13 @@ def flows_argument(command: Any) -> Any:
     return click.argument("flows", nargs=-1, required=True, metavar="FLOW...")(command)
 
 
+def heading(flows: Sequence[Flow], config: ServerConfig) -> str:
+    """What is served, and under which name where it has one of its own."""
+    served = ", ".join(flow.spec.flow for flow in flows)
+    named = config.service != ServerConfig.model_fields["service"].default
+    return f"Penstock serves {served}" + (f" as {config.service}" if named else "")
+
+
 def load(targets: Sequence[str], config: ServerConfig) -> list[Flow]:
     """Loads the flows.
 

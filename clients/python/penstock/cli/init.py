@@ -65,7 +65,7 @@ def answer(prompt: str) -> Iterator[str]:
 '''
 
 
-@click.command()
+@click.command(short_help="Write a small working chat flow.")
 @click.argument("name", metavar="NAME")
 def init(name: str) -> None:
     """Write a small working chat flow into the new folder NAME."""

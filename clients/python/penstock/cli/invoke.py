@@ -11,12 +11,12 @@ from penstock.client import Client
 from penstock.errors import PenstockError
 from penstock.status import Code
 from penstock.v1 import run_pb2
-from penstock.values import InvalidValue, from_struct
+from penstock.values import DEPTH_MAX, InvalidValue, from_struct
 
 EXIT_FAILED = 1
 
 
-@click.command()
+@click.command(short_help="Call a flow of a running service.")
 @click.argument("flow", required=False, default="")
 @click.option("--target", envvar="PENSTOCK_GRPC", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT")
 @click.option("--token", envvar=["PENSTOCK_TOKEN", "PENSTOCK_TOKENS"], default="", help="The bearer token.")
@@ -42,7 +42,7 @@ def invoke(
     """
     given = _inputs(inputs)
     try:
-        with Client(target, token=token.split(",")[0], session=session, user=user) as client:
+        with _client(target, token=token.split(",")[0], session=session, user=user) as client:
             if stream:
                 _print_stream(client, given, flow, timeout_s)
             else:
@@ -54,7 +54,14 @@ def invoke(
         click.echo(f"Error: {error}{hint}", err=True)
         sys.exit(EXIT_FAILED)
     except InvalidValue as error:
-        raise click.UsageError(f"the inputs cannot be sent: {error}") from None
+        raise click.UsageError(f"the call cannot be sent: {error}") from None
+
+
+def _client(target: str, **carried: str) -> Client:
+    try:
+        return Client(target, **carried)
+    except InvalidValue as error:
+        raise click.UsageError(f"--{error}") from None
 
 
 def _inputs(pairs: tuple[str, ...]) -> Mapping[str, Any]:
@@ -69,6 +76,8 @@ def _inputs(pairs: tuple[str, ...]) -> Mapping[str, Any]:
         inputs = json.load(sys.stdin)
     except ValueError as error:
         raise click.UsageError(f"standard input is not JSON: {error}") from None
+    except RecursionError:
+        raise click.UsageError(f"standard input nests more than {DEPTH_MAX} deep, too deep for inputs") from None
     if not isinstance(inputs, dict):
         raise click.UsageError("standard input is not a JSON object: its keys are the flow's inputs")
     return inputs

@@ -2,16 +2,16 @@
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import click
+
+from penstock.cli.ready import ReadyFile
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -57,26 +57,10 @@ def settle() -> None:
     gc.freeze()
 
 
-def announce(lines: list[tuple[str, str]], ready_file: str, facts: dict[str, str]) -> None:
+def announce(lines: list[tuple[str, str]], ready: ReadyFile, facts: Mapping[str, str]) -> None:
     """Tells people on standard output, and programs in the ready file, that the process is ready."""
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         click.echo(f"  {name:<{width}}  {text}" if name else text)
     sys.stdout.flush()
-    if ready_file:
-        path = Path(ready_file)
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(json.dumps(facts | {"pid": os.getpid()}) + "\n")
-        unfinished.replace(path)
-
-
-def ready_file_option(command: Any) -> Any:
-    """The option `--ready-file`."""
-    return click.option(
-        "--ready-file",
-        envvar="PENSTOCK_READY_FILE",
-        default="",
-        metavar="FILE",
-        help="Written when ready, for programs: JSON with the addresses, the token and the process id.",
-    )(command)
+    ready.write(facts)

@@ -1,12 +1,15 @@
 """`penstock server`: the gRPC server alone."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import click
 
 from penstock.cli import lifetime, tokens
-from penstock.cli.flows import flows_argument, load
+from penstock.cli.flows import flows_argument, heading, load
+from penstock.cli.ready import ReadyFile, ready_file_option
 from penstock.cli.settings import options, resolve
 from penstock.cli.tokens import Tokens
 from penstock_server.app import Server, StartError
@@ -14,10 +17,10 @@ from penstock_server.config import ServerConfig
 from penstock_server.flows.flow import Flow
 
 
-@click.command()
+@click.command(short_help="Serve flows over gRPC alone.")
 @flows_argument
 @options(ServerConfig)
-@lifetime.ready_file_option
+@ready_file_option
 def server(flows: tuple[str, ...], ready_file: str, **given: Any) -> None:
     """Serve flows over gRPC alone.
 
@@ -26,26 +29,37 @@ def server(flows: tuple[str, ...], ready_file: str, **given: Any) -> None:
     config = resolve(ServerConfig, given)
     found = tokens.resolve(config.tokens, config.tokens_file, auth=config.auth, addresses=[config.grpc])
     loaded = load(flows, config)
-    lifetime.run(lambda stop: _serve(stop, config, loaded, found, ready_file))
+    with ReadyFile(ready_file) as ready:
+        lifetime.run(lambda stop: _serve(stop, config, loaded, found, ready))
 
 
-async def _serve(stop: asyncio.Event, config: ServerConfig, flows: list[Flow], found: Tokens, ready_file: str) -> None:
-    running = Server(config, flows, found.known)
-    await start(running)
-    token = found.known[0] if found.known else ""
-    lines = [("gRPC", running.address), *token_lines(found)]
-    lifetime.settle()
-    lifetime.announce(lines, ready_file, {"grpc": running.address, "token": token})
-    await stop.wait()
-    await running.stop()
+async def _serve(stop: asyncio.Event, config: ServerConfig, flows: list[Flow], found: Tokens, ready: ReadyFile) -> None:
+    async with answering(Server(config, flows, found.known)) as running:
+        lifetime.settle()
+        lines = [("", heading(flows, config)), ("gRPC", running.address), *token_lines(found)]
+        lifetime.announce(lines, ready, {"grpc": running.address, "token": first_token(found)})
+        await stop.wait()
 
 
-async def start(running: Server, *, listen: bool = True) -> None:
-    """Starts a server; raises click.ClickException where it cannot listen."""
+@asynccontextmanager
+async def answering(server: Server) -> AsyncIterator[Server]:
+    """A server that answers within the block; after it, however it ends, live runs are drained and all is closed.
+
+    Raises:
+        click.ClickException: the server cannot listen.
+    """
     try:
-        await running.start(listen=listen)
+        await server.start()
+        yield server
     except StartError as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        await server.stop()
+
+
+def first_token(found: Tokens) -> str:
+    """A token for programs to call with; empty where none is needed."""
+    return found.known[0] if found.known else ""
 
 
 def token_lines(found: Tokens) -> list[tuple[str, str]]:

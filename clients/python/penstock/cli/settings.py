@@ -1,22 +1,22 @@
 """Settings on the command line: options made from the config classes, and their values from wherever they are set.
 
-A flag wins over the environment (`PENSTOCK_<NAME>`), which wins over the file `penstock.toml`.
+A flag wins over the environment (`PENSTOCK_<NAME>`), which wins over the file (`penstock.cli.file`).
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from penstock.cli import file
+from penstock_bridge.config import BridgeConfig
+from penstock_server.config import ServerConfig
+
 ENVIRONMENT_PREFIX = "PENSTOCK_"
-CONFIG_FILE = "penstock.toml"
 PLURALS = {"tokens": "token", "cors_origins": "cors-origin", "hosts": "host"}
 """Settings that hold several values, with the flag that gives one of them."""
 
@@ -51,7 +51,7 @@ def options(*models: type[BaseModel], hidden: frozenset[str] = frozenset()) -> C
             "--config",
             "config_file",
             envvar=f"{ENVIRONMENT_PREFIX}CONFIG",
-            default=CONFIG_FILE,
+            default=file.NAME,
             show_default=True,
             metavar="FILE",
             is_eager=True,
@@ -67,7 +67,7 @@ def resolve(model: type[Config], given: dict[str, Any], **fixed: Any) -> Config:
     """The config of this class, from the values that options gave; whatever is not given keeps its default.
 
     Raises:
-        click.UsageError: a value is not allowed; it names the flag and the variable.
+        click.UsageError: a value is not allowed; it names the flag and the variable, or the file.
     """
     values = {name: given[name] for name in model.model_fields if given.get(name) not in (None, ())}
     try:
@@ -87,6 +87,15 @@ def variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
+def default_text(field: FieldInfo) -> str:
+    """The default as a user would write it."""
+    if isinstance(field.default, bool):
+        return "yes" if field.default else "no"
+    if isinstance(field.default, tuple):
+        return ",".join(field.default)
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     several = name in PLURALS
     shown = "" if several or field.default == "" else f"  [default: {default_text(field)}]"
@@ -102,36 +111,21 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     )
 
 
-def default_text(field: FieldInfo) -> str:
-    """The default as a user would write it."""
-    if isinstance(field.default, bool):
-        return "yes" if field.default else "no"
-    if isinstance(field.default, tuple):
-        return ",".join(field.default)
-    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-
-
 def _read_file(context: click.Context, parameter: click.Parameter, value: str) -> None:
-    path = Path(value)
-    if not path.exists():
-        if context.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError(f"there is no file {value}")
-        return
-    try:
-        settings = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise click.UsageError(f"{value}: {error}") from None
-    known = {option.name for option in context.command.params if option.name}
-    for name in settings:
-        if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"; did you mean `{close[0]}`?" if close else ""
-            raise click.UsageError(f"{value}: there is no setting `{name}` for `{context.info_name}`{hint}")
-    context.default_map = settings
+    chosen = context.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.DEFAULT
+    types = {name: field.annotation for name, field in fields(ServerConfig, BridgeConfig)}
+    context.default_map = file.read(value, types | {"flows": tuple[str, ...], "ready_file": str}, must_exist=chosen)
+    context.meta[file.NAME] = value
 
 
 def _complaint(item: Any) -> str:
     name = str(item["loc"][0])
-    flag_name = PLURALS.get(name, name.replace("_", "-"))
-    message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"--{flag_name} ({variable(name)}) {message}; it is {item['input']!r}"
+    return f"{_place(name)} {file.said(item)}; it is {item['input']!r}"
+
+
+def _place(name: str) -> str:
+    """Where the user gave the setting that is wrong."""
+    context = click.get_current_context()
+    if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP:
+        return f"{context.meta[file.NAME]}: `{name}`"
+    return f"--{PLURALS.get(name, name.replace('_', '-'))} ({variable(name)})"

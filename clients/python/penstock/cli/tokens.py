@@ -30,13 +30,27 @@ def resolve(tokens: tuple[str, ...], tokens_file: str, *, auth: bool, addresses:
             listen to other machines.
     """
     if not auth:
-        _refuse_unless_local(addresses)
+        refuse_unless_local(addresses)
         return Tokens(())
     known = (*tokens, *(_read(tokens_file) if tokens_file else ()))
     for token in known:
         if not TOKEN_FORM.fullmatch(token):
             raise click.UsageError("a token holds something else than printable ASCII without spaces")
     return Tokens(known) if known else Tokens((secrets.token_urlsafe(MADE_TOKEN_BYTES),), made=True)
+
+
+def refuse_unless_local(addresses: list[str]) -> None:
+    """Keeps what lets every caller in on this machine.
+
+    Raises:
+        click.UsageError: one of the addresses can be reached from other machines.
+    """
+    for address in addresses:
+        if not _is_local(address):
+            raise click.UsageError(
+                f"--no-auth lets every caller in, so it is accepted on loopback only, and not on {address}; "
+                "listen on 127.0.0.1, or leave --no-auth out"
+            )
 
 
 def _read(path: str) -> list[str]:
@@ -48,15 +62,6 @@ def _read(path: str) -> list[str]:
     if not tokens:
         raise click.UsageError(f"the file {path} holds no token")
     return tokens
-
-
-def _refuse_unless_local(addresses: list[str]) -> None:
-    for address in addresses:
-        if not _is_local(address):
-            raise click.UsageError(
-                f"--no-auth lets every caller in, so it is accepted on loopback only, and not on {address}; "
-                "listen on 127.0.0.1, or give a --token"
-            )
 
 
 def _is_local(address: str) -> bool:

@@ -63,7 +63,7 @@ class Execution:
             await self._stop()
         if self._failure is not None:
             raise self._failure
-        results = {name: self._results[name] for name in self._plan.output_names}
+        results = self._outputs.json({name: self._results[name] for name in self._plan.output_names})
         if not self._plan.streaming:
             self._outputs.tell(results)
         return results

@@ -43,6 +43,10 @@ class DagFlow:
         self._settings = settings
         self._translator = Translator(spec.flow, error_text=settings.error_text)
 
+    async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        """See `Flow.arguments`; the types of a YAML document hold no code."""
+        return self._inputs.bind(inputs)
+
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
         return self._inputs.bind(inputs)
