@@ -22,7 +22,7 @@ def accept(kind: str) -> dict[str, str]:
 async def test_the_root_streams_the_pieces_of_the_outputs(bridge, server, web, speak):
     async with web.post(bridge, "/", json={}, headers=accept(SSE)) as answer:
         assert answer.status == 200
-        assert answer.headers["Content-Type"] == SSE
+        assert answer.headers["Content-Type"] == f"{SSE}; charset=utf-8"
         assert answer.headers["Cache-Control"] == "no-cache, no-transform"
         assert answer.headers["X-Accel-Buffering"] == "no"
         assert answer.headers["Chat-Session-Id"] == speak.SESSION

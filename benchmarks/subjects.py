@@ -1,0 +1,139 @@
+"""What is compared: each subject is one or two processes that answer the same calls."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import envoy
+from benchmarks.process import Process, free_port, start, wait_for_file, wait_for_port
+
+TOKEN = "benchmark-token"
+"""The bearer token of every call: Penstock checks it, the baselines do not look at it."""
+
+FLOWS = tuple(f"benchmarks.flows:{name}" for name in ("echo", "tokens", "paced", "stamped", "endless", "running"))
+"""What Penstock serves; the first is the default flow."""
+
+BARE_GRPC = "bare grpc.aio"
+BARE_ENVOY = "bare grpc.aio + Envoy"
+BARE_AIOHTTP = "bare aiohttp"
+ENVOY = "server + Envoy"
+SPLIT = "server + bridge"
+ONE = "one process"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Something that answers calls."""
+
+    name: str
+    processes: tuple[Process, ...]
+    http: str = ""
+    """The base URL over HTTP/1.1; empty where it speaks gRPC only."""
+    grpc: str = ""
+    """The gRPC address; empty where it speaks HTTP only."""
+
+    def pin(self, cores: Sequence[int]) -> dict[str, int]:
+        """Puts each process on its core and returns which is where; the last core takes those that remain."""
+        placement = {}
+        for index, process in enumerate(self.processes):
+            placement[process.role] = cores[min(index, len(cores) - 1)]
+            process.pin(placement[process.role])
+        return placement
+
+    def cpu_s(self) -> dict[str, float]:
+        """The CPU time of each process so far."""
+        return {process.role: process.cpu_s() for process in self.processes}
+
+    def rss_bytes(self) -> int:
+        """The resident memory of all its processes together."""
+        return sum(process.rss_bytes() for process in self.processes)
+
+
+class Fleet:
+    """Starts subjects when they are first asked for, and keeps them until it is closed.
+
+    Envoy and the bridge stand before one and the same server.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._environment = dict(environment or {})
+        self._subjects: dict[str, Subject] = {}
+        self._started = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Fleet":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def __getitem__(self, name: str) -> Subject:
+        if name not in self._subjects:
+            self._subjects[name] = getattr(self, _BUILDERS[name])(name)
+        return self._subjects[name]
+
+    def penstock(self, role: str, *arguments: str) -> tuple[Process, dict[str, str]]:
+        """Starts a `penstock` command; returns it with the addresses from its ready-file."""
+        command = Path(sys.executable).with_name("penstock")
+        ready_file = self._path("ready")
+        process = self._start(role, [str(command), *arguments, "--ready-file", str(ready_file)])
+        return process, json.loads(wait_for_file(process, ready_file))
+
+    def _bare_grpc(self, name: str) -> Subject:
+        process, addresses = self._baseline("grpc_echo")
+        return Subject(name=name, processes=(process,), grpc=addresses["grpc"])
+
+    def _bare_aiohttp(self, name: str) -> Subject:
+        process, addresses = self._baseline("aiohttp_echo")
+        return Subject(name=name, processes=(process,), http=addresses["http"])
+
+    def _bare_envoy(self, name: str) -> Subject:
+        return self._behind_envoy(name, self[BARE_GRPC])
+
+    def _envoy(self, name: str) -> Subject:
+        return self._behind_envoy(name, self[SPLIT])
+
+    def _split(self, name: str) -> Subject:
+        server, at = self.penstock("server", "server", *FLOWS, "--grpc", "127.0.0.1:0", "--token", TOKEN)
+        bridge, over = self.penstock("bridge", "bridge", "--upstream", at["grpc"], "--http", "127.0.0.1:0")
+        return Subject(name=name, processes=(server, bridge), grpc=at["grpc"], http=over["http"])
+
+    def _one(self, name: str) -> Subject:
+        process, at = self.penstock(
+            "serve", "serve", *FLOWS, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
+
+    def _baseline(self, module: str) -> tuple[Process, dict[str, str]]:
+        ready_file = self._path("ready")
+        process = self._start("server", [sys.executable, "-m", f"benchmarks.baselines.{module}", str(ready_file)])
+        return process, json.loads(wait_for_file(process, ready_file))
+
+    def _behind_envoy(self, name: str, server: Subject) -> Subject:
+        port = free_port()
+        process = self._start("envoy", envoy.command(self._path("json"), upstream=server.grpc, port=port))
+        wait_for_port(process, port)
+        return Subject(name=name, processes=(server.processes[0], process), http=f"http://127.0.0.1:{port}")
+
+    def _start(self, role: str, command: Sequence[str]) -> Process:
+        process = start(role, command, log=self._path("log"), environment=self._environment)
+        self._stack.callback(process.stop)
+        return process
+
+    def _path(self, suffix: str) -> Path:
+        self._started += 1
+        return self._folder / f"{self._started}.{suffix}"
+
+
+_BUILDERS = {
+    BARE_GRPC: "_bare_grpc",
+    BARE_ENVOY: "_bare_envoy",
+    BARE_AIOHTTP: "_bare_aiohttp",
+    ENVOY: "_envoy",
+    SPLIT: "_split",
+    ONE: "_one",
+}

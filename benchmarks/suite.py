@@ -1,0 +1,188 @@
+"""What is measured: the benchmarks, and the figures that Penstock has to reach."""
+
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+from benchmarks import calls
+from benchmarks.first_event import FirstEvent
+from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
+from benchmarks.paced import Paced
+from benchmarks.sample import Benchmark, Sample
+from benchmarks.stalled import WRITE_TIMEOUT_S, Stalled
+from benchmarks.startup import Startup
+from benchmarks.subjects import BARE_AIOHTTP, BARE_ENVOY, BARE_GRPC, ENVOY, ONE, SPLIT
+from benchmarks.throughput import Throughput
+
+Results = dict[str, dict[str, list[Sample]]]
+"""The samples by benchmark and subject, one a round."""
+
+
+def benchmarks(seconds: float) -> list[Benchmark]:
+    """All benchmarks, each measurement about `seconds` long."""
+    return [
+        *_unary(seconds),
+        *_streams(seconds),
+        *_promises(),
+        Startup(name="startup", title="`penstock serve` to ready"),
+    ]
+
+
+def _unary(seconds: float) -> list[Benchmark]:
+    rest = partial(Throughput, unit="calls/s", connections=32, seconds=seconds)
+    return [
+        Throughput(
+            name="grpc",
+            title="gRPC Invoke (8 connections, 4 calls at once on each)",
+            call=calls.grpc_echo(),
+            subjects=(BARE_GRPC, SPLIT, ONE),
+            unit="calls/s",
+            connections=8,
+            streams=4,
+            seconds=seconds,
+        ),
+        rest(
+            name="rest",
+            title="REST Invoke, POST / (32 connections)",
+            call=calls.echo(),
+            subjects=(BARE_AIOHTTP, SPLIT, ONE),
+        ),
+        rest(
+            name="run",
+            title="REST Invoke, POST /v1/flows/echo:invoke (32 connections)",
+            call=calls.run(),
+            subjects=(BARE_ENVOY, ENVOY, SPLIT, ONE),
+        ),
+    ]
+
+
+def _streams(seconds: float) -> list[Benchmark]:
+    sse = partial(Throughput, unit="tokens/s", connections=8, seconds=seconds)
+    return [
+        sse(
+            name="sse",
+            title="SSE, deltas alone (8 connections, 200 tokens a stream)",
+            call=calls.tokens("SIMPLE"),
+            subjects=(BARE_AIOHTTP, ENVOY, SPLIT, ONE),
+        ),
+        sse(
+            name="sse-full",
+            title="SSE, every event (8 connections, 200 tokens a stream)",
+            call=calls.tokens("FULL"),
+            subjects=(ENVOY, SPLIT, ONE),
+        ),
+        Paced(
+            name="paced",
+            title="Streams of 50 tokens/s at once with a P99 delay of at most 50 ms, all processes on one core",
+            subjects=(ENVOY, SPLIT, ONE),
+            seconds=seconds,
+        ),
+    ]
+
+
+def _promises() -> list[Benchmark]:
+    return [
+        FirstEvent(
+            name="first-event",
+            title="First SSE event, one idle client: what is added to the flow's own time",
+            subjects=(ENVOY, SPLIT, ONE),
+        ),
+        Stalled(
+            name="stalled-http",
+            title="A client that reads nothing of an endless SSE stream",
+            subjects=(SPLIT, ONE),
+            is_grpc=False,
+        ),
+        Stalled(
+            name="stalled-grpc",
+            title="A client that reads nothing of an endless gRPC stream",
+            subjects=(ONE,),
+            is_grpc=True,
+        ),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Something that has to hold: a subject's value, or its ratio to another one's in the same round."""
+
+    text: str
+    benchmark: str
+    subject: str
+    against: str = ""
+    detail: str = ""
+    """Which of the sample's details is meant; its value by default."""
+    unit: str = "×"
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def values(self, results: Results) -> list[float]:
+        """The figure in each round; empty where it was not measured."""
+        samples = results.get(self.benchmark, {})
+        mine = [self._of(sample) for sample in samples.get(self.subject, [])]
+        if not self.against:
+            return mine
+        theirs = [self._of(sample) for sample in samples.get(self.against, [])]
+        return [a / b for a, b in zip(mine, theirs, strict=False) if b]
+
+    def disturbed(self, results: Results) -> bool:
+        """Whether other programs kept the cores busy in most of the rounds."""
+        names = [name for name in (self.subject, self.against) if name]
+        samples = [results[self.benchmark][name] for name in names]
+        return any(median(s.details.get(OTHERS, 0.0) for s in found) > OTHERS_CORES_MAX for found in samples)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value reaches the target."""
+        if self.at_least is not None:
+            return value >= self.at_least
+        return self.at_most is None or value <= self.at_most
+
+    @property
+    def target(self) -> str:
+        """The target, for people."""
+        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+
+    def _of(self, sample: Sample) -> float:
+        return sample.details[self.detail] if self.detail else sample.value
+
+
+FIGURES = [
+    Figure(text="gRPC Invoke, to bare grpc.aio", benchmark="grpc", subject=SPLIT, against=BARE_GRPC, at_least=0.65),
+    Figure(text="REST Invoke, split, to Envoy", benchmark="run", subject=SPLIT, against=ENVOY, at_least=0.9),
+    Figure(
+        text="REST Invoke, one process, to bare aiohttp",
+        benchmark="rest",
+        subject=ONE,
+        against=BARE_AIOHTTP,
+        at_least=0.35,
+    ),
+    Figure(text="SSE deltas, one process, to Envoy", benchmark="sse", subject=ONE, against=ENVOY, at_least=1.3),
+    Figure(text="SSE deltas, split, to Envoy", benchmark="sse", subject=SPLIT, against=ENVOY, at_least=0.6),
+    Figure(
+        text="SSE every event, one process, to Envoy", benchmark="sse-full", subject=ONE, against=ENVOY, at_least=1.3
+    ),
+    Figure(text="SSE every event, split, to Envoy", benchmark="sse-full", subject=SPLIT, against=ENVOY, at_least=0.6),
+    Figure(text="Paced streams, one process, to Envoy", benchmark="paced", subject=ONE, against=ENVOY, at_least=2.0),
+    Figure(text="First event, one process", benchmark="first-event", subject=ONE, unit="ms", at_most=3.0),
+    Figure(text="First event, split", benchmark="first-event", subject=SPLIT, unit="ms", at_most=3.0),
+    Figure(text="Stalled SSE client, one process", benchmark="stalled-http", subject=ONE, unit="KiB", at_most=384),
+    Figure(text="Stalled SSE client, split", benchmark="stalled-http", subject=SPLIT, unit="KiB", at_most=384),
+    Figure(text="Stalled gRPC client", benchmark="stalled-grpc", subject=ONE, unit="KiB", at_most=384),
+    *(
+        Figure(
+            text=f"{text}, all dropped after",
+            benchmark=benchmark,
+            subject=subject,
+            detail="dropped_s",
+            unit="s",
+            at_most=WRITE_TIMEOUT_S + 3,
+        )
+        for text, benchmark, subject in (
+            ("Stalled SSE clients, one process", "stalled-http", ONE),
+            ("Stalled SSE clients, split", "stalled-http", SPLIT),
+            ("Stalled gRPC clients", "stalled-grpc", ONE),
+        )
+    ),
+    Figure(text="`penstock serve` to ready", benchmark="startup", subject=ONE, unit="s", at_most=1.5),
+    Figure(text="`penstock serve` idle", benchmark="startup", subject=ONE, detail="idle_mib", unit="MiB", at_most=110),
+]
