@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from penstock.values import InvalidValue
 from penstock_bridge.codec import fields
 from penstock_bridge.codec.decode import Set, decoder, field_decoder
+from penstock_bridge.codec.document import TooManyValues
 from penstock_bridge.codec.document import parse as parse_json
 from penstock_bridge.codec.encode import encoder, field_encoder, struct_json
 from penstock_bridge.codec.scalars import text_reader
@@ -175,6 +176,8 @@ def _filler(message: Descriptor, body: str) -> Callable[[Message, bytes], None]:
     def read(target: Message, data: bytes) -> None:
         try:
             document = parse_json(data)
+        except TooManyValues as error:
+            raise invalid_value(error, root) from None
         except InvalidValue as error:
             raise invalid_value(error) from None
         try:

@@ -202,3 +202,13 @@ async def test_a_large_answer_that_nobody_reads_is_dropped(start_bridge, server,
     except ConnectionResetError:
         return
     assert len(received) < 8_000_000
+
+
+async def test_a_body_of_too_many_values_is_refused_with_the_field_that_it_is(bridge, server, web, reason_of):
+    body = b'{"data":[' + b"0," * 500_000 + b"0]}"
+    async with web.post(bridge, "/", data=body, headers={"Content-Type": "application/json"}) as answer:
+        error = await answer.json()
+    assert reason_of(error) == (400, "INVALID_ARGUMENT", "INVALID_REQUEST")
+    [bad_request] = [detail for detail in error["error"]["details"] if "fieldViolations" in detail]
+    assert bad_request["fieldViolations"][0]["field"] == "inputs"
+    assert "100000 values" in error["error"]["message"]

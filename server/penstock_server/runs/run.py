@@ -58,7 +58,16 @@ class Run:
         "task",
     )  # fmt: skip
 
-    def __init__(self, run: str, spec: FlowSpec, command: InvokeCommand, log: EventLog, log_bytes_max: int) -> None:
+    def __init__(
+        self,
+        run: str,
+        spec: FlowSpec,
+        command: InvokeCommand,
+        *,
+        log: EventLog,
+        log_bytes_max: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.run = run
         self.spec = spec
         self.command = command
@@ -71,7 +80,7 @@ class Run:
         self.start_time: datetime | None = None
         self.end_time: datetime | None = None
         self.task: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._log_bytes = 0
         self._log_bytes_max = log_bytes_max
         self._ended: list[asyncio.Future[None]] = []

@@ -77,7 +77,11 @@ class Runs:
             Draining: the server was asked to stop.
         """
         flow = self.flow(command.flow)
-        arguments = await flow.arguments(command.inputs)
+        try:
+            arguments = await flow.arguments(command.inputs)
+        except FlowFailed as failure:
+            _log_failure(f"the inputs of flow {flow.spec.flow}", failure)
+            raise
         if self._draining:
             raise Draining("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
         if len(self._live) >= self._settings.runs_max:
@@ -86,7 +90,8 @@ class Runs:
                 retry_after_s=RETRY_AFTER_S,
             )
         log = EventLog(self._settings.run_window_bytes)
-        run = Run(new_id(), flow.spec, command, log, self._settings.run_log_bytes_max)
+        log_bytes_max = self._settings.run_log_bytes_max
+        run = Run(new_id(), flow.spec, command, log=log, log_bytes_max=log_bytes_max, loop=self._loop)
         self._live.add(run)
         self._idle.clear()
         context = contextvars.Context()
@@ -138,7 +143,7 @@ class Runs:
             run.finished(RunStatus.FAILED, failure)
         except Failure as failure:
             failure.metadata.setdefault("run", run.run)
-            _log_failure(run, failure)
+            _log_failure(f"run {run.run} of flow {run.spec.flow}", failure)
             run.finished(RunStatus.FAILED, failure)
         except Exception:
             logger.exception("run %s of flow %s met a defect of the server", run.run, run.spec.flow)
@@ -151,7 +156,7 @@ class Runs:
             self._idle.set()
 
 
-def _log_failure(run: Run, failure: Failure) -> None:
+def _log_failure(what: str, failure: Failure) -> None:
     cause = None if isinstance(failure, InputRefused) else failure.__cause__
     trace = (type(cause), cause, cause.__traceback__) if cause is not None else None
-    logger.warning("run %s of flow %s failed: %s", run.run, run.spec.flow, failure.message, exc_info=trace)
+    logger.warning("%s failed: %s", what, failure.message, exc_info=trace)
