@@ -38,8 +38,7 @@ class Dispatcher:
 
     async def __call__(self, request: Request) -> Answer:
         """Answers a request; whatever fails becomes an answer, too."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 — aiohttp runs each handler in a task
+        task = request.task
         self._under_way.add(task)
         try:
             return await self._answer(request)

@@ -45,13 +45,13 @@ class InProcessCall:
     """
 
     def __init__(self, behaviour: Behaviour, request: Any, details: CallDetails, timeout_s: float | None) -> None:
-        self._loop = loop = asyncio.get_running_loop()
+        self._loop = loop = details.loop
         self._behaviour = behaviour
         self._request = copy(request) if isinstance(request, Message) else request
         deadline_s = None if timeout_s is None else loop.time() + timeout_s
         self._method = details.method
-        self._context = CallContext(self._request, details.invocation_metadata, deadline_s, self._hand_over)
-        self._over = asyncio.Event()
+        self._context = CallContext(self._request, details, deadline_s, self._hand_over)
+        self._waiters: list[asyncio.Future[None]] = []
         self._timer = None if timeout_s is None else loop.call_later(timeout_s, self.break_off, DEADLINE_EXCEEDED)
         self._task = loop.create_task(self._serve(), context=contextvars.Context())
         self._task.add_done_callback(self._served)
@@ -103,13 +103,16 @@ class InProcessCall:
         raise TypeError("a unary call does not write")
 
     async def _outcome(self) -> Outcome:
-        await self._over.wait()
-        assert self._context.ended is not None  # noqa: S101 - what `_over` means
+        await self.ended()
+        assert self._context.ended is not None  # noqa: S101 - that was waited for
         return self._context.ended
 
     async def ended(self) -> None:
         """Waits for the end of the call."""
-        await self._over.wait()
+        if self._context.ended is None:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def break_off(self, outcome: Outcome) -> bool:
         """Ends the call with this outcome and cancels its handler; False where the call is over already."""
@@ -125,7 +128,8 @@ class InProcessCall:
         if self._timer is not None:
             self._timer.cancel()
         self._context.end(outcome)
-        self._over.set()
+        for waiter in self._waiters:
+            _wake(waiter)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         """The handler's task is over: the call is too, however it came to that."""

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from penstock_server.errors import InvalidRequest
 from penstock_server.inprocess.call import Behaviour, InProcessCall, StreamCall, UnaryCall
-from penstock_server.inprocess.context import CallDetails, Metadata, Outcome, as_metadata
+from penstock_server.inprocess.context import CallDetails, Metadata, Outcome, as_metadata, named
 from penstock_server.interceptors import Refused, too_large
 
 METADATA_KEY_FORM = re.compile(r"[0-9a-z_.-]+")
@@ -45,6 +45,8 @@ class InProcessChannel(grpc.aio.Channel):
     ) -> None:
         self._door = door
         self._live: set[InProcessCall] = set()
+        # Asked for once: CPython 3.11 makes a system call of it each time.
+        self._loop = asyncio.get_running_loop()
         self._interceptors = tuple(interceptors)
         self._message_bytes_max = message_bytes_max
         self._metadata_bytes_max = metadata_bytes_max
@@ -93,10 +95,13 @@ class InProcessChannel(grpc.aio.Channel):
         """Returns at once."""
 
     def _callable(self, call: Callable[..., Any], method: str, kind: str) -> Callable[..., Any]:
+        loop = self._loop
+
         def start(
             request: Any, *, timeout: float | None = None, metadata: Any = None, **_: object
         ) -> UnaryCall | StreamCall:
-            details = CallDetails(method, as_metadata(metadata))
+            sent = as_metadata(metadata)
+            details = CallDetails(method, named(sent) if self._interceptors else sent, loop)
             find = self._intercepted(details, kind) if self._interceptors else self._behaviour(details, kind)
             started = call(find, self._checked(request, details.invocation_metadata), details, timeout)
             self._live.add(started)

@@ -23,14 +23,15 @@ class Metadatum(NamedTuple):
     value: str | bytes
 
 
-Metadata = tuple[Metadatum, ...]
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 class CallDetails(grpc.HandlerCallDetails):
     """What is known of a call before its request is."""
 
-    def __init__(self, method: str, metadata: Metadata) -> None:
+    def __init__(self, method: str, metadata: Metadata, loop: asyncio.AbstractEventLoop) -> None:
         self.method = method
+        self.loop = loop
         self.invocation_metadata = metadata
 
 
@@ -52,12 +53,12 @@ class Writer(Protocol):
 class CallContext(grpc.aio.ServicerContext[Any, Any]):
     """What a handler knows of its call, and what it says about it: a `grpc.aio.ServicerContext`."""
 
-    def __init__(self, request: object, metadata: Metadata, deadline_s: float | None, write: Writer) -> None:
+    def __init__(self, request: object, details: CallDetails, deadline_s: float | None, write: Writer) -> None:
         self._request: object = request
-        self._metadata = metadata
+        self._metadata = details.invocation_metadata
         self._deadline_s = deadline_s
         self._write = write
-        self._loop = asyncio.get_running_loop()
+        self._loop = details.loop
         self._code: grpc.StatusCode | None = None
         self._details = ""
         self._trailing: Metadata = ()
@@ -179,5 +180,10 @@ class CallContext(grpc.aio.ServicerContext[Any, Any]):
 
 
 def as_metadata(pairs: Any) -> Metadata:
-    """Any of the forms in which grpc.aio takes metadata, as named pairs."""
-    return tuple(Metadatum(key, value) for key, value in pairs) if pairs else ()
+    """Any of the forms in which grpc.aio takes metadata, as pairs."""
+    return tuple(pairs) if pairs else ()
+
+
+def named(metadata: Metadata) -> Metadata:
+    """The pairs with names, for instrumentation."""
+    return tuple(Metadatum(key, value) for key, value in metadata)

@@ -94,9 +94,7 @@ class Runs:
         run = Run(new_id(), flow.spec, command, log=log, log_bytes_max=log_bytes_max, loop=self._loop)
         self._live.add(run)
         self._idle.clear()
-        context = contextvars.Context()
-        context.run(current_call.set, Call(run.run, flow.spec.flow, command.session, command.user))
-        run.task = self._loop.create_task(self._execute(run, flow, arguments), context=context)
+        run.task = self._loop.create_task(self._execute(run, flow, arguments), context=contextvars.Context())
         run.task.add_done_callback(lambda _: self._forget(run))
         return run
 
@@ -132,6 +130,7 @@ class Runs:
             logger.warning("%d runs did not clean up within %g s of their cancellation", len(self._live), CLEANUP_S)
 
     async def _execute(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
+        current_call.set(Call(run.run, run.spec.flow, run.command.session, run.command.user))
         try:
             run.started()
             run.outputs = await flow.execute(arguments, run)
