@@ -42,9 +42,17 @@ class InProcessCall:
         behaviour: the guarded handler.
         request: the caller's message, or what stands for one that cannot be read.
         timeout_s: the deadline, from now; None for none.
+        live: the calls that have not ended; this one is among them until it has.
     """
 
-    def __init__(self, behaviour: Behaviour, request: Any, details: CallDetails, timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        request: Any,
+        details: CallDetails,
+        timeout_s: float | None,
+        live: set[InProcessCall],
+    ) -> None:
         self._loop = loop = details.loop
         self._behaviour = behaviour
         self._request = copy(request) if isinstance(request, Message) else request
@@ -55,6 +63,8 @@ class InProcessCall:
         self._timer = None if timeout_s is None else loop.call_later(timeout_s, self.break_off, DEADLINE_EXCEEDED)
         self._task = loop.create_task(self._serve(), context=contextvars.Context())
         self._task.add_done_callback(self._served)
+        self._live = live
+        live.add(self)
 
     def cancelled(self) -> bool:
         """Whether the call ended as CANCELLED."""
@@ -127,6 +137,7 @@ class InProcessCall:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._live.discard(self)
         self._context.end(outcome)
         for waiter in self._waiters:
             _wake(waiter)

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -21,8 +22,9 @@ from penstock_server.inprocess.context import CallDetails, Metadata, Outcome, as
 from penstock_server.interceptors import Refused, too_large
 
 METADATA_KEY_FORM = re.compile(r"[0-9a-z_.-]+")
-METADATA_VALUE_FORM = re.compile(r"[\x20-\x7e]*")
 CHANNEL_CLOSED = Outcome(grpc.StatusCode.UNAVAILABLE, "the server has stopped")
+KNOWN_KEYS_MAX = 256
+"""How many names of metadata entries are remembered as checked."""
 METADATA_ENTRY_OVERHEAD_BYTES = 32
 """What HTTP/2 adds to the size of an entry (RFC 9113, section 6.5.2)."""
 
@@ -103,10 +105,8 @@ class InProcessChannel(grpc.aio.Channel):
             sent = as_metadata(metadata)
             details = CallDetails(method, named(sent) if self._interceptors else sent, loop)
             find = self._intercepted(details, kind) if self._interceptors else self._behaviour(details, kind)
-            started = call(find, self._checked(request, details.invocation_metadata), details, timeout)
-            self._live.add(started)
-            started.add_done_callback(self._live.discard)
-            return started  # type: ignore[no-any-return]
+            checked = self._checked(request, details.invocation_metadata)
+            return call(find, checked, details, timeout, self._live)  # type: ignore[no-any-return]
 
         return start
 
@@ -159,13 +159,18 @@ class InProcessChannel(grpc.aio.Channel):
         size_bytes = 0
         for key, value in metadata:
             size_bytes += len(key) + len(value) + METADATA_ENTRY_OVERHEAD_BYTES
-            if not METADATA_KEY_FORM.fullmatch(key):
+            if not _is_metadata_key(key):
                 return ascii(key), "is not the name of a metadata entry (lower case, digits, `-`, `_`, `.`)"
-            if isinstance(value, str) and not METADATA_VALUE_FORM.fullmatch(value):
+            if isinstance(value, str) and not (value.isascii() and value.isprintable()):
                 return key, "holds characters that are not printable ASCII"
         if size_bytes > self._metadata_bytes_max:
             return "metadata", f"has {size_bytes} bytes; at most {self._metadata_bytes_max} are taken"
         return None
+
+
+@lru_cache(maxsize=KNOWN_KEYS_MAX)
+def _is_metadata_key(key: str) -> bool:
+    return METADATA_KEY_FORM.fullmatch(key) is not None
 
 
 def _unimplemented(method: str) -> Behaviour:
