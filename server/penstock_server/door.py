@@ -12,7 +12,6 @@ from penstock_server.auth import Authenticator, current_principal
 from penstock_server.errors import Draining, Failure
 from penstock_server.interceptors import Context, Handler, abort
 from penstock_server.metadata import AUTHORIZATION, by_name, current_metadata, single
-from penstock_server.runs.runs import RETRY_AFTER_DRAIN_S
 
 
 class Door(grpc.GenericRpcHandler):
@@ -60,7 +59,7 @@ class Door(grpc.GenericRpcHandler):
         if method not in self._public:
             current_principal.set(self._authenticator.authenticate(single(sent, AUTHORIZATION)))
         if self.draining and method not in self._probes:
-            raise Draining("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
+            raise Draining.now()
 
 
 class _Refusal:

@@ -109,8 +109,17 @@ class ReaderStalled(Failure):
     """The reader took nothing for `write_timeout_s`."""
 
 
+RETRY_AFTER_DRAIN_S = 5.0
+"""When a caller that met a stopping server should come back: another instance may have taken its place by then."""
+
+
 class Draining(Failure):
     """The server is stopping."""
+
+    @classmethod
+    def now(cls) -> "Draining":
+        """The error of a call that comes while the server stops."""
+        return cls("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
 
 
 class RunInterrupted(Failure):

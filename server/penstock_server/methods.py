@@ -24,21 +24,18 @@ class Methods(Mapping[str, Handler]):
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._handlers: dict[str, Handler] = {}
-        self._services: dict[str, Mapping[str, Handler]] = {}
+        self.services: list[str] = []
+        """The full names of the registered services."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """What generated `add_…Servicer_to_server` functions call."""
-        guarded = {name: self._guard.handler(f"/{service}/{name}", handler) for name, handler in handlers.items()}
-        self._services[service] = guarded
-        self._handlers.update({f"/{service}/{name}": handler for name, handler in guarded.items()})
+        self.services.append(service)
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            self._handlers[method] = self._guard.handler(method, handler)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """Generated functions register every method this way as well; the other way is enough for us."""
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """The full names of the registered services."""
-        return tuple(self._services)
 
     def __getitem__(self, method: str) -> Handler:
         return self._handlers[method]

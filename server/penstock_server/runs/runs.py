@@ -29,8 +29,6 @@ logger = logging.getLogger("penstock.runs")
 
 RETRY_AFTER_S = 1.0
 """When a caller that was turned away should come back."""
-RETRY_AFTER_DRAIN_S = 5.0
-"""When a caller that met a stopping server should come back: another instance may have taken its place by then."""
 CLEANUP_S = 10.0
 """How long a stopping server waits for cancelled flows to end: for the `finally` of their code."""
 
@@ -39,9 +37,9 @@ CLEANUP_S = 10.0
 class RunSettings:
     """The limits of runs; `ServerConfig` explains each."""
 
-    run_window_bytes: int = 128 * 1024
-    run_log_bytes_max: int = 16 * 1024 * 1024
-    runs_max: int = 10_000
+    run_window_bytes: int
+    run_log_bytes_max: int
+    runs_max: int
 
 
 class Runs:
@@ -83,7 +81,7 @@ class Runs:
             _log_failure(f"the inputs of flow {flow.spec.flow}", failure)
             raise
         if self._draining:
-            raise Draining("the server is stopping; try again", retry_after_s=RETRY_AFTER_DRAIN_S)
+            raise Draining.now()
         if len(self._live) >= self._settings.runs_max:
             raise TooManyRuns(
                 f"the service executes as many runs as it may ({self._settings.runs_max}); try again shortly",
