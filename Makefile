@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test lint contract generate constraints bench clean
+.PHONY: help serve test robustness lint contract generate constraints bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +29,16 @@ test: lint contract .tools/client-oldest/.installed .tools/client-newest/.instal
 	@tools/install-grpcurl
 	$(RUN) pytest --numprocesses auto $(NO_TEST_HANGS) $(PYTEST_ARGS)
 
+robustness: .venv/.dev ## Hurt services and their databases, for an hour or more. ROBUSTNESS_SEED=N replays a run.
+	@tools/install-package mariadbd mariadb-server "the tests on MariaDB"
+	@tools/install-package postgres postgresql "the tests on PostgreSQL"
+	ROBUSTNESS=long $(RUN) pytest --numprocesses auto -o faulthandler_timeout=14400 tests/robustness $(PYTEST_ARGS)
+
 lint: .venv/.dev ## Check style and types.
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
-	$(RUN) mypy --explicit-package-bases --no-warn-return-any tools benchmarks tests/project tests/contract tests/cli
+	$(RUN) mypy --explicit-package-bases --no-warn-return-any tools benchmarks tests/project tests/contract tests/cli tests/robustness
 	$(RUN) mypy $(wildcard examples/*/*.py)
 
 contract: .venv/.dev .tools/googleapis .tools/generate/.installed ## Check the contract, and that what is generated from it is up to date.

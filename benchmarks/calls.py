@@ -118,14 +118,23 @@ def tokens(view: str) -> Call:
 
 def grpc_echo() -> Call:
     """The unary call over gRPC."""
-    request = InvokeRequest(flow="echo")
-    request.inputs.fields["text"].string_value = TEXT
+    return _grpc("echo", "text", _is_grpc_run)
+
+
+def grpc_chat() -> Call:
+    """The unary call of a chat flow over gRPC; each begins a session."""
+    return _grpc("chat", "question", _is_grpc_answer)
+
+
+def _grpc(flow: str, input: str, check: Callable[[bytes], None]) -> Call:
+    request = InvokeRequest(flow=flow)
+    request.inputs.fields[input].string_value = TEXT
     headers = (("content-type", "application/grpc"), ("te", "trailers"), ("authorization", f"Bearer {TOKEN}"))
     return Call(
         path="/penstock.v1.FlowService/Invoke",
         body=_prefixed(request.SerializeToString()),
         headers=headers,
-        check=_is_grpc_run,
+        check=check,
         is_grpc=True,
     )
 
@@ -148,6 +157,12 @@ def _is_grpc_run(body: bytes) -> None:
     run = Run.FromString(body[5:])
     _expect(run.status, Run.SUCCEEDED)
     _expect(run.outputs.fields["output"].string_value, TEXT)
+
+
+def _is_grpc_answer(body: bytes) -> None:
+    run = Run.FromString(body[5:])
+    _expect(run.status, Run.SUCCEEDED)
+    _expect(run.outputs.fields["answer"].string_value, TEXT)
 
 
 def _is_tokens(body: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 TOKENS = 200
 """How many tokens `tokens` yields."""
@@ -19,6 +20,11 @@ _endless_running = 0
 async def echo(text: str) -> str:
     """The text that it is given."""
     return text
+
+
+async def chat(question: str, chat_history: list[Any]) -> str:
+    """The question, in a flow that remembers."""
+    return question
 
 
 async def tokens() -> AsyncIterator[str]:

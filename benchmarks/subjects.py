@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import envoy
+from benchmarks import envoy, stores
+from benchmarks.history_fill import Sessions, fill
 from benchmarks.process import Process, free_port, start, wait_for_file, wait_for_port
 
 TOKEN = "benchmark-token"
@@ -15,6 +16,9 @@ TOKEN = "benchmark-token"
 
 FLOWS = tuple(f"benchmarks.flows:{name}" for name in ("echo", "tokens", "paced", "stamped", "endless", "running"))
 """What Penstock serves; the first is the default flow."""
+
+CHAT = "benchmarks.flows:chat"
+"""What those serve that store something."""
 
 BARE_GRPC = "bare grpc.aio"
 BARE_ENVOY = "bare grpc.aio + Envoy"
@@ -60,8 +64,9 @@ class Fleet:
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
-        self._environment = dict(environment or {})
+        self._environment = {"PENSTOCK_STORE": "none", **(environment or {})}
         self._subjects: dict[str, Subject] = {}
+        self._filled: dict[tuple[object, ...], Subject] = {}
         self._started = 0
         self._stack = ExitStack()
 
@@ -75,6 +80,13 @@ class Fleet:
         if name not in self._subjects:
             self._subjects[name] = getattr(self, _BUILDERS[name])(name)
         return self._subjects[name]
+
+    def filled(self, store: str, *sessions: Sessions) -> Subject:
+        """A subject whose store holds sessions from the beginning; the same one for the same store and sessions."""
+        key = (store, *sessions)
+        if key not in self._filled:
+            self._filled[key] = self._storing(store, *sessions)
+        return self._filled[key]
 
     def penstock(self, role: str, *arguments: str) -> tuple[Process, dict[str, str]]:
         """Starts a `penstock` command; returns it with the addresses from its ready-file."""
@@ -108,6 +120,17 @@ class Fleet:
         )
         return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
 
+    def _storing(self, name: str, *sessions: Sessions) -> Subject:
+        folder = self._path("store")
+        folder.mkdir()
+        store = stores.address(name, folder, self._stack)
+        if sessions:
+            fill(store, *sessions)
+        process, at = self.penstock(
+            "server", "server", CHAT, "--grpc", "127.0.0.1:0", "--token", TOKEN, "--store", store
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"])
+
     def _baseline(self, module: str) -> tuple[Process, dict[str, str]]:
         ready_file = self._path("ready")
         process = self._start("server", [sys.executable, "-m", f"benchmarks.baselines.{module}", str(ready_file)])
@@ -136,4 +159,5 @@ _BUILDERS = {
     ENVOY: "_envoy",
     SPLIT: "_split",
     ONE: "_one",
+    **dict.fromkeys((stores.NO_STORE, stores.SQLITE, stores.MARIADB, stores.POSTGRESQL), "_storing"),
 }

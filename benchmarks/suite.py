@@ -6,16 +6,25 @@ from statistics import median
 
 from benchmarks import calls
 from benchmarks.first_event import FirstEvent
+from benchmarks.history_export import Export
+from benchmarks.history_length import LONG, SHORT, Length
+from benchmarks.history_pages import Pages
 from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
 from benchmarks.paced import Paced
 from benchmarks.sample import Benchmark, Sample
 from benchmarks.stalled import WRITE_TIMEOUT_S, Stalled
 from benchmarks.startup import Startup
+from benchmarks.stores import MARIADB, NO_STORE, POSTGRESQL, SQLITE
 from benchmarks.subjects import BARE_AIOHTTP, BARE_ENVOY, BARE_GRPC, ENVOY, ONE, SPLIT
 from benchmarks.throughput import Throughput
 
 Results = dict[str, dict[str, list[Sample]]]
 """The samples by benchmark and subject, one a round."""
+
+MESSAGES = 1_000_000
+"""How many messages a large store holds."""
+MESSAGES_QUICK = 20_000
+"""The same where nothing is to be measured."""
 
 
 def benchmarks(seconds: float) -> list[Benchmark]:
@@ -24,6 +33,7 @@ def benchmarks(seconds: float) -> list[Benchmark]:
         *_unary(seconds),
         *_streams(seconds),
         *_promises(),
+        *_history(seconds),
         Startup(name="startup", title="`penstock serve` to ready"),
     ]
 
@@ -98,6 +108,34 @@ def _promises() -> list[Benchmark]:
             title="A client that reads nothing of an endless gRPC stream",
             subjects=(ONE,),
             is_grpc=True,
+        ),
+    ]
+
+
+def _history(seconds: float) -> list[Benchmark]:
+    messages = MESSAGES if seconds >= 1 else MESSAGES_QUICK
+    return [
+        Throughput(
+            name="history",
+            title="gRPC Invoke of a chat flow, each call a session of its own (16 connections)",
+            call=calls.grpc_chat(),
+            subjects=(NO_STORE, SQLITE, MARIADB, POSTGRESQL),
+            unit="calls/s",
+            connections=16,
+            seconds=seconds,
+        ),
+        Length(name="history-length", title="gRPC Invoke of a chat flow, by the length of its session (SQLite)"),
+        Pages(
+            name="history-pages",
+            title=f"List page of 50, P99, in a store with {messages:,} messages",
+            subjects=(SQLITE, MARIADB, POSTGRESQL),
+            messages=messages,
+        ),
+        Export(
+            name="history-export",
+            title=f"Growth of the server's memory while {messages:,} messages are exported",
+            subjects=(SQLITE, MARIADB, POSTGRESQL),
+            messages=messages,
         ),
     ]
 
@@ -185,4 +223,26 @@ FIGURES = [
     ),
     Figure(text="`penstock serve` to ready", benchmark="startup", subject=ONE, unit="s", at_most=1.5),
     Figure(text="`penstock serve` idle", benchmark="startup", subject=ONE, detail="idle_mib", unit="MiB", at_most=110),
+    Figure(text="Chat with history, SQLite", benchmark="history", subject=SQLITE, against=NO_STORE, at_least=0.4),
+    Figure(text="Chat with history, MariaDB", benchmark="history", subject=MARIADB, against=NO_STORE, at_least=0.25),
+    Figure(
+        text="Chat with history, PostgreSQL", benchmark="history", subject=POSTGRESQL, against=NO_STORE, at_least=0.25
+    ),
+    Figure(text="10,000 turns to 10", benchmark="history-length", subject=LONG, against=SHORT, at_most=1.1),
+    *(
+        figure
+        for store in (SQLITE, MARIADB, POSTGRESQL)
+        for figure in (
+            Figure(text=f"List page, {store}", benchmark="history-pages", subject=store, unit="ms", at_most=10),
+            Figure(
+                text=f"Slowest search, {store}",
+                benchmark="history-pages",
+                subject=store,
+                detail="search_ms",
+                unit="ms",
+                at_most=100,
+            ),
+            Figure(text=f"Export, {store}", benchmark="history-export", subject=store, unit="MiB", at_most=32),
+        )
+    ),
 ]

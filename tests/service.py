@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 TOKEN = "token-of-the-tests"
+PENSTOCK = (sys.executable, "-m", "penstock")
 
 
 @dataclass(kw_only=True)
@@ -48,8 +49,10 @@ class Service:
 
 
 @contextlib.contextmanager
-def penstock(*args: str, folder: Path, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Service]:
-    """Runs `penstock ARGS…` until the block ends; `folder` is private to it."""
+def penstock(
+    *args: str, folder: Path, cwd: Path, env: dict[str, str] | None = None, program: Sequence[str] = PENSTOCK
+) -> Iterator[Service]:
+    """Runs `penstock ARGS…` until the block ends; `folder` is private to it, `program` what stands for `penstock`."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
@@ -57,11 +60,11 @@ def penstock(*args: str, folder: Path, cwd: Path, env: dict[str, str] | None = N
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "penstock", *args, "--ready-file", str(ready)],
+            [*program, *args, "--ready-file", str(ready)],
             stdout=out,
             stderr=err,
             cwd=cwd,
-            env=clean | (env or {}),
+            env=clean | {"PENSTOCK_DATA": str(folder / "data")} | (env or {}),
         )
     service = Service(process=process, stdout=stdout, stderr=stderr)
     try:

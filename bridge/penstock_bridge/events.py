@@ -1,13 +1,19 @@
-"""What the messages of a stream become: run events, or the messages themselves."""
+"""What the messages of a stream become: the events in them, or the messages themselves.
+
+A message that holds nothing but a list of entries, each one of several kinds (a `oneof`), is told as its entries, each
+under the name of its kind. So are the events of runs, and the records of an export.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from penstock.v1 import run_pb2
+from penstock_bridge.codec import fields
 from penstock_bridge.codec.encode import encoder, struct_json
 from penstock_bridge.errors import Problem
 from penstock_bridge.frames import Frame
@@ -15,10 +21,10 @@ from penstock_bridge.frames import Frame
 DONE, ERROR = "done", "error"
 """The terminal frames; each stream that is not cut ends with exactly one of them."""
 
-_EVENTS_FIELD = "events"
 _RUN_EVENT = run_pb2.RunEvent.DESCRIPTOR.full_name
 _RUN_VIEW = run_pb2.RunView.DESCRIPTOR.full_name
-_ONEOF = "event"
+_NUMBER = "sequence"
+_OUTPUT_DELTA, _RUN_FINISHED = "output_delta", "run_finished"
 
 
 class Teller(Protocol):
@@ -31,10 +37,40 @@ class Teller(Protocol):
         """The terminal frame of a stream that failed, or did not."""
 
 
-def tells_runs(output: Descriptor) -> bool:
-    """Whether the messages of this type carry run events."""
-    field = output.fields_by_name.get(_EVENTS_FIELD)
-    return field is not None and field.message_type is not None and field.message_type.full_name == _RUN_EVENT
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """The list that the messages of a stream consist of."""
+
+    field: str
+    """The list's name."""
+    kinds: tuple[FieldDescriptor, ...]
+    """What an entry can be; the names are those of the events."""
+    oneof: str
+    numbered: bool
+    """Whether entries bring their numbers along. Otherwise they are counted."""
+    of_runs: bool
+    """Whether they are the events of a run."""
+
+
+def entries_of(output: Descriptor) -> Entries | None:
+    """The entries of a stream of messages of this type; None where each message is one event."""
+    lists = [field for field in output.fields if fields.is_repeated(field) and fields.is_message(field)]
+    if len(lists) != 1 or len(output.fields) != 1:
+        return None
+    entry = fields.message_type(lists[0])
+    if len(entry.oneofs) != 1:
+        return None
+    oneof = entry.oneofs[0]
+    others = {field.name for field in entry.fields} - {field.name for field in oneof.fields}
+    if not others <= {_NUMBER} or not all(map(fields.is_message, oneof.fields)):
+        return None
+    return Entries(
+        field=lists[0].name,
+        kinds=tuple(oneof.fields),
+        oneof=oneof.name,
+        numbered=bool(others),
+        of_runs=entry.full_name == _RUN_EVENT,
+    )
 
 
 def view_field(input: Descriptor) -> str | None:
@@ -47,18 +83,35 @@ def view_field(input: Descriptor) -> str | None:
 
 def teller(output: Descriptor, *, simple: bool, frame: Frame) -> Teller:
     """The teller for a stream of messages of this type."""
-    if not tells_runs(output):
+    entries = entries_of(output)
+    if entries is None:
         return _MessageTeller(encoder(output), frame)
-    return _SimpleTeller(frame) if simple else _FullTeller(frame)
+    if simple and entries.of_runs:
+        return _SimpleTeller(entries, frame)
+    return _EntryTeller(entries, frame)
 
 
-class _RunTeller:
-    """What both forms of a run's stream share: the end, which repeats the number of the last event."""
+class _EntryTeller:
+    """Every entry under its name. The end repeats the number of the last one."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, entries: Entries, frame: Frame) -> None:
+        self._entries = entries
         self._frame = frame
         self._last = 0
         self._finished: run_pb2.RunFinished | None = None
+
+    def tell(self, message: Any) -> bytes:
+        entries, frames = self._entries, []
+        for entry in getattr(message, entries.field):
+            name = entry.WhichOneof(entries.oneof)
+            self._last = entry.sequence if entries.numbered else self._last + 1
+            if name is None:
+                continue
+            payload = getattr(entry, name)
+            if name == _RUN_FINISHED:
+                self._finished = payload
+            frames.append(self._frame(name, self._last, orjson.dumps(encoder(payload.DESCRIPTOR)(payload))))
+        return b"".join(frames)
 
     def end(self, problem: Problem | None) -> bytes:
         finished = self._finished
@@ -70,35 +123,18 @@ class _RunTeller:
         return self._frame(DONE, self._last, orjson.dumps(_outcome(finished)))
 
 
-class _FullTeller(_RunTeller):
-    """Every entry of the run's log."""
-
-    def tell(self, message: Any) -> bytes:
-        frames = []
-        for event in message.events:
-            name = event.WhichOneof(_ONEOF)
-            self._last = event.sequence
-            if name is None:
-                continue
-            payload = getattr(event, name)
-            if name == "run_finished":
-                self._finished = payload
-            frames.append(self._frame(name, self._last, orjson.dumps(encoder(payload.DESCRIPTOR)(payload))))
-        return b"".join(frames)
-
-
-class _SimpleTeller(_RunTeller):
-    """The pieces of the outputs alone, without names."""
+class _SimpleTeller(_EntryTeller):
+    """The pieces of a run's outputs alone, without names."""
 
     def tell(self, message: Any) -> bytes:
         frames = []
         frame = self._frame
         for event in message.events:
-            name = event.WhichOneof(_ONEOF)
+            name = event.WhichOneof("event")
             self._last = sequence = event.sequence
-            if name == "output_delta":
+            if name == _OUTPUT_DELTA:
                 frames.append(frame("", sequence, struct_json(event.output_delta.outputs)))
-            elif name == "run_finished":
+            elif name == _RUN_FINISHED:
                 self._finished = event.run_finished
         return b"".join(frames)
 

@@ -5,13 +5,12 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from penstock.v1 import run_pb2
 from penstock_bridge.binding import WHOLE, Binding
 from penstock_bridge.calls import RESUME_FIELD, RESUME_HEADER, media_types
 from penstock_bridge.codec import fields
 from penstock_bridge.comments import Comments, summary
 from penstock_bridge.errors import HTTP_STATUS
-from penstock_bridge.events import DONE, ERROR, tells_runs
+from penstock_bridge.events import DONE, ERROR, Entries, entries_of
 from penstock_bridge.flow_schemas import FlowSchemas
 from penstock_bridge.frames import FRAMES
 from penstock_bridge.methods import Method
@@ -25,8 +24,7 @@ FLOW, INPUTS, OUTPUTS = "flow", "inputs", "outputs"
 
 Operation = dict[str, Any]
 
-_CALL_HEADERS = ("Chat-Session-Id", "Chat-User-Id")
-_EVENT_NAMES = [field.name for field in run_pb2.RunEvent.DESCRIPTOR.oneofs_by_name["event"].fields]
+_SESSION_HEADER, _USER_HEADER = "Chat-Session-Id", "Chat-User-Id"
 
 
 class Operations:
@@ -73,7 +71,11 @@ class Operations:
             bound = {path for path, _ in binding.variables} | {(binding.body,)}
             for path, names, field in _leaves(binding.method.input, bound):
                 yield self._parameter("query", ".".join(names), field, required=is_required(field) and len(path) == 1)
-        headers = [*(_CALL_HEADERS if calls_flow(binding.method) else ()), "Grpc-Timeout"]
+        headers = ["Grpc-Timeout"]
+        if not binding.method.public_schema:
+            headers.insert(0, _USER_HEADER)
+        if calls_flow(binding.method):
+            headers.insert(0, _SESSION_HEADER)
         if RESUME_FIELD in binding.method.input.fields_by_name:
             headers.append(RESUME_HEADER)
         yield from ({"$ref": f"#/components/parameters/{name}"} for name in headers)
@@ -114,11 +116,16 @@ class Operations:
         output = (route.stream or route.binding.method).output
         simple = bool(route.binding.response_body)
         schema = {"type": "string", "description": _STREAM_TEXTS[kind]}
-        if not tells_runs(output):
-            return {"schema": schema, "x-events": {"message": self._schemas.message(output)}}
-        events = {"message": self._answer(route.binding, flow)} if simple else self._events()
+        entries = entries_of(output)
+        of_runs = entries is not None and entries.of_runs
+        if entries is None:
+            events = {"message": self._schemas.message(output)}
+        elif of_runs and simple:
+            events = {"message": self._answer(route.binding, flow)}
+        else:
+            events = self._events(entries)
         content: Schema = {"schema": schema, "x-events": events | _terminal_events()}
-        return content | {"example": _example(kind, simple=simple)}
+        return content | ({"example": _example(kind, simple=simple)} if of_runs else {})
 
     def _answer(self, binding: Binding, flow: FlowSchemas | None) -> Schema:
         output = binding.method.output
@@ -128,9 +135,8 @@ class Operations:
             return flow.outputs
         return self._schemas.field(output.fields_by_name[binding.response_body])
 
-    def _events(self) -> dict[str, Schema]:
-        members = run_pb2.RunEvent.DESCRIPTOR.fields_by_name
-        return {name: self._schemas.message(fields.message_type(members[name])) for name in _EVENT_NAMES}
+    def _events(self, entries: Entries) -> dict[str, Schema]:
+        return {kind.name: self._schemas.message(fields.message_type(kind)) for kind in entries.kinds}
 
 
 def calls_flow(method: Method) -> bool:

@@ -9,16 +9,20 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from penstock.v1 import flow_pb2_grpc
+from penstock.v1 import flow_pb2_grpc, history_pb2_grpc
 from penstock_server.auth import Authenticator
 from penstock_server.config import ServerConfig
 from penstock_server.door import Door
 from penstock_server.flows.flow import Flow
+from penstock_server.history.history import History
+from penstock_server.history.sweeper import Sweeper, SweepSettings
 from penstock_server.inprocess.channel import InProcessChannel
 from penstock_server.interceptors import Guard, Limits
 from penstock_server.methods import REFLECTION_SERVICE, Methods, open_methods, schema_methods
 from penstock_server.runs.runs import Runs, RunSettings
 from penstock_server.services.flow import FlowService
+from penstock_server.services.history import HistoryService
+from penstock_server.store.store import Store
 from penstock_server.telemetry import server_interceptors
 
 logger = logging.getLogger("penstock.server")
@@ -40,11 +44,16 @@ class Server:
     Args:
         flows: the flows to serve, the default flow first; at least one.
         tokens: the bearer tokens that callers may present; none lets every caller in.
+        store: where runs and what is said in them are kept, open; None keeps nothing. The server closes it.
     """
 
-    def __init__(self, config: ServerConfig, flows: Sequence[Flow], tokens: Sequence[str]) -> None:
+    def __init__(
+        self, config: ServerConfig, flows: Sequence[Flow], tokens: Sequence[str], store: Store | None = None
+    ) -> None:
         self._config = config
         self._flows = list(flows)
+        self._store = store
+        self._sweeper = None if store is None else Sweeper(store.retention, _sweep_settings(config))
         self._health = health.HealthServicer()
         self._runs = Runs(
             {flow.spec.flow: flow for flow in self._flows},
@@ -52,7 +61,10 @@ class Server:
                 run_window_bytes=config.run_window_bytes,
                 run_log_bytes_max=config.run_log_bytes_max,
                 runs_max=config.runs_max,
+                history=config.history,
+                history_rounds_max=config.history_rounds_max,
             ),
+            None if store is None else store.turns,
         )
         self._interceptors = server_interceptors() if config.telemetry else []
         self._methods = self._register()
@@ -76,6 +88,8 @@ class Server:
         if listen:
             self._server = self._listening_server()
             await self._server.start()
+        if self._sweeper is not None:
+            self._sweeper.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def channel(self) -> grpc.aio.Channel:
@@ -110,6 +124,10 @@ class Server:
             await channel.close(STOP_GRACE_S)
         for flow in self._flows:
             await flow.close()
+        if self._sweeper is not None:
+            await self._sweeper.stop()
+        if self._store is not None:
+            await self._store.close()
 
     def _register(self) -> Methods:
         config = self._config
@@ -117,6 +135,8 @@ class Server:
         methods = Methods(Guard(limits))
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
+        history = HistoryService(History(self._store))
+        history_pb2_grpc.add_HistoryServiceServicer_to_server(history, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*methods.services, REFLECTION_SERVICE)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), methods)
@@ -147,6 +167,14 @@ class Server:
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
         for service in ("", self._config.service, *self._methods.services):
             await self._health.set(service, status)
+
+
+def _sweep_settings(config: ServerConfig) -> SweepSettings:
+    return SweepSettings(
+        history_keep_days=config.history_keep_days,
+        idempotency_window_s=config.idempotency_window_s,
+        sweep_interval_s=config.sweep_interval_s,
+    )
 
 
 def _cannot_listen(address: str) -> str:

@@ -18,8 +18,8 @@ class ServerConfig(BaseModel):
     )
     service: str = Field(
         "penstock",
-        pattern=r"^[a-z][a-z0-9_-]{0,62}$",
-        description="The name of this service: what is printed at start tells it, and health answers for it.",
+        pattern=r"^[a-z][a-z0-9_-]{0,35}$",
+        description="The name of this service: its tables in the store carry it, and health answers for it.",
     )
     tokens: tuple[str, ...] = Field(
         (), description="Bearer tokens that callers may present. None: a random one is made and shown."
@@ -74,6 +74,36 @@ class ServerConfig(BaseModel):
     node_log_bytes_max: int = Field(64 * 1024, ge=0, description="How much of what a node prints is kept, in bytes.")
     error_text: bool = Field(
         True, description="Whether callers see the text of an exception that a flow raised. The log always has it."
+    )
+    data: str = Field(".penstock", description="The folder where the service keeps what it must remember.")
+    store: str = Field(
+        "",
+        description="Where runs and what is said in them are kept: sqlite:///PATH, "
+        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none. "
+        "Not given: chat_history.db in the data folder.",
+    )
+    migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
+    store_pool_size: int = Field(
+        16, ge=1, description="How many connections to MySQL or PostgreSQL the service has at most."
+    )
+    store_timeout_s: float = Field(
+        1.0, gt=0, description="How long the store may take to answer, in seconds, before calls fail as UNAVAILABLE."
+    )
+    history: bool = Field(True, description="Whether runs of chat flows are kept as turns of their sessions.")
+    history_rounds_max: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="How many earlier rounds of its session a chat flow gets, unless it says so itself.",
+    )
+    history_keep_days: int = Field(
+        0, ge=0, description="How many days sessions and runs are kept after their last update; 0 for ever."
+    )
+    sweep_interval_s: float = Field(
+        3600.0, gt=0, description="How often the store is looked through for what is past its time, in seconds, about."
+    )
+    idempotency_window_s: float = Field(
+        86_400.0, gt=0, description="How long an Idempotency-Key stands for its run, in seconds."
     )
     telemetry: bool = Field(
         False,

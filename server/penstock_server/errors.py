@@ -4,12 +4,13 @@
     ├── InvalidRequest          the request itself is wrong; names the fields
     ├── InputRefused            the flow raised `penstock.flow.InvalidInput`
     ├── TokenInvalid, NotAllowed
-    ├── FlowNotFound
+    ├── FlowNotFound, SessionNotFound, MessageNotFound
+    ├── IdempotencyKeyReused, StoreDisabled
     ├── MessageTooLarge, RunTooLarge, TooManyRuns
     ├── FlowFailed              the flow's own code raised
     ├── UpstreamUnavailable, ModelRefused
     ├── RunCanceled, DeadlineExceeded, ReaderStalled
-    ├── Draining, RunInterrupted
+    ├── Draining, RunInterrupted, StoreUnavailable
     └── Defect                  anything that none of us foresaw
 
 They are raised where the fact is known, travel up untouched and are translated once, by `interceptors.errors`.
@@ -73,6 +74,27 @@ class FlowNotFound(Failure):
     """No flow of this name is served."""
 
 
+class SessionNotFound(Failure):
+    """There is no session of this id that the caller may reach."""
+
+    @classmethod
+    def of(cls, session: str) -> "SessionNotFound":
+        """The error for this id; the same for a session of another user, which must not be told apart."""
+        return cls(f"there is no session {session!r}", metadata={"session": session})
+
+
+class MessageNotFound(Failure):
+    """There is no message of this id in the session."""
+
+
+class IdempotencyKeyReused(Failure):
+    """The key was used for another request."""
+
+
+class StoreDisabled(Failure):
+    """The service keeps nothing, and the call is about what is kept."""
+
+
 class MessageTooLarge(Failure):
     """A message is larger than `message_bytes_max`."""
 
@@ -126,6 +148,10 @@ class RunInterrupted(Failure):
     """The server stopped before the run ended."""
 
 
+class StoreUnavailable(Failure):
+    """The database does not answer, or takes nothing."""
+
+
 class Defect(Failure):
     """A fault of Penstock's own; its message tells no internals."""
 
@@ -136,6 +162,10 @@ TABLE: dict[type[Failure], tuple[Code, str]] = {
     TokenInvalid: (Code.UNAUTHENTICATED, "TOKEN_INVALID"),
     NotAllowed: (Code.PERMISSION_DENIED, "NOT_ALLOWED"),
     FlowNotFound: (Code.NOT_FOUND, "FLOW_NOT_FOUND"),
+    SessionNotFound: (Code.NOT_FOUND, "SESSION_NOT_FOUND"),
+    MessageNotFound: (Code.NOT_FOUND, "MESSAGE_NOT_FOUND"),
+    IdempotencyKeyReused: (Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED"),
+    StoreDisabled: (Code.UNIMPLEMENTED, "STORE_DISABLED"),
     MessageTooLarge: (Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     RunTooLarge: (Code.RESOURCE_EXHAUSTED, "RUN_TOO_LARGE"),
     TooManyRuns: (Code.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS"),
@@ -147,6 +177,7 @@ TABLE: dict[type[Failure], tuple[Code, str]] = {
     ReaderStalled: (Code.DEADLINE_EXCEEDED, "READER_STALLED"),
     Draining: (Code.UNAVAILABLE, "DRAINING"),
     RunInterrupted: (Code.UNAVAILABLE, "RUN_INTERRUPTED"),
+    StoreUnavailable: (Code.UNAVAILABLE, "STORE_UNAVAILABLE"),
     Defect: (Code.INTERNAL, "INTERNAL"),
 }
 """Every domain error with its code and its `penstock.v1.ErrorReason` (contract: Errors)."""
@@ -177,6 +208,21 @@ def to_status(failure: Failure) -> Status:
         ],
         retry_after_s=failure.retry_after_s,
     )
+
+
+def from_status(stored: Status) -> Failure:
+    """The failure that `to_status` made this from."""
+    info = status.error_info(stored)
+    kind = _BY_REASON.get(info.reason, Defect)
+    return kind(
+        stored.message,
+        metadata=info.metadata,
+        violations=[(each.field, each.description) for each in status.bad_request(stored).field_violations],
+        retry_after_s=status.retry_after_s(stored),
+    )
+
+
+_BY_REASON = {reason: kind for kind, (_, reason) in TABLE.items()}
 
 
 def _cut(text: str, bytes_max: int) -> str:

@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from types import MappingProxyType
 
 from penstock_server.errors import InvalidRequest
-from penstock_server.ids import new_id
 
 Metadata = Mapping[str, str | bytes | tuple[str | bytes, ...]]
 """The metadata of a call by name; a name that is given several times has all its values."""
@@ -14,13 +13,14 @@ Metadata = Mapping[str, str | bytes | tuple[str | bytes, ...]]
 AUTHORIZATION = "authorization"
 SESSION_ID = "chat-session-id"
 USER_ID = "chat-user-id"
+IDEMPOTENCY_KEY = "idempotency-key"
 RUN_ID = "penstock-run-id"
 
 current_metadata: ContextVar[Metadata] = ContextVar("penstock_metadata", default=MappingProxyType({}))
 """What came with the call that the current task answers."""
 
 SESSION_ID_FORM = re.compile(r"[A-Za-z0-9_:-]{32,255}")
-USER_ID_FORM = re.compile(r"(?! )[\x20-\x7e]{1,255}(?<! )")
+USER_ID_FORM = IDEMPOTENCY_KEY_FORM = re.compile(r"(?! )[\x20-\x7e]{1,255}(?<! )")
 
 
 def by_name(pairs: Sequence[tuple[str, str | bytes]]) -> Metadata:
@@ -34,15 +34,15 @@ def by_name(pairs: Sequence[tuple[str, str | bytes]]) -> Metadata:
     return found
 
 
-def session_id(metadata: Metadata) -> str:
-    """The session that the caller names, or a new id where it names none.
+def session_id(metadata: Metadata) -> str | None:
+    """The session that the caller names, if it names one.
 
     Raises:
         InvalidRequest: the id has another form than 32 to 255 characters of `A-Z a-z 0-9 _ - :`.
     """
     value = single(metadata, SESSION_ID)
     if value is None:
-        return new_id()
+        return None
     if not SESSION_ID_FORM.fullmatch(value):
         raise InvalidRequest.of(
             [(SESSION_ID, f"must be 32 to 255 characters of A-Z a-z 0-9 _ - : (this one has {len(value)} characters)")]
@@ -56,14 +56,35 @@ def user_id(metadata: Metadata) -> str:
     Raises:
         InvalidRequest: the id is not 1 to 255 printable ASCII characters without outer spaces.
     """
-    value = single(metadata, USER_ID)
+    return _text(metadata, USER_ID, USER_ID_FORM)
+
+
+def check_user_id(user: str, field: str) -> None:
+    """Raises InvalidRequest for a user in a request's field that no call's metadata can name."""
+    _check(user, field, USER_ID_FORM)
+
+
+def idempotency_key(metadata: Metadata) -> str:
+    """The idempotency key of the call; empty where it has none.
+
+    Raises:
+        InvalidRequest: the key is not 1 to 255 printable ASCII characters without outer spaces.
+    """
+    return _text(metadata, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_FORM)
+
+
+def _text(metadata: Metadata, name: str, form: re.Pattern[str]) -> str:
+    value = single(metadata, name)
     if value is None:
         return ""
-    if not USER_ID_FORM.fullmatch(value):
-        raise InvalidRequest.of(
-            [(USER_ID, "must be 1 to 255 printable ASCII characters without outer spaces; percent-encode others")]
-        )
+    _check(value, name, form)
     return value
+
+
+def _check(value: str, name: str, form: re.Pattern[str]) -> None:
+    if not form.fullmatch(value):
+        text = "must be 1 to 255 printable ASCII characters without outer spaces; percent-encode others"
+        raise InvalidRequest.of([(name, text)])
 
 
 def single(metadata: Metadata, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """A serving process starts, stops and loses its clients as a user would expect."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -150,7 +151,7 @@ def test_a_client_that_reads_nothing_is_dropped(service: Service, tmp_path: Path
 
 
 @pytest.mark.parametrize("flag", ["--http", "--grpc"])
-def test_a_port_in_use_is_named_and_what_to_do(service: Service, flag: str) -> None:
+def test_a_port_in_use_is_named_and_what_to_do(service: Service, tmp_path: Path, flag: str) -> None:
     taken = service.http.removeprefix("http://") if flag == "--http" else service.grpc
     other = {"--http": "127.0.0.1:0", "--grpc": "127.0.0.1:0"} | {flag: taken}
     command = [
@@ -161,7 +162,8 @@ def test_a_port_in_use_is_named_and_what_to_do(service: Service, flag: str) -> N
         "lifecycle:echo",
         *(part for pair in other.items() for part in pair),
     ]
-    second = subprocess.run(command, cwd=FLOWS, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    env = os.environ | {"PENSTOCK_DATA": str(tmp_path)}
+    second = subprocess.run(command, cwd=FLOWS, env=env, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert second.returncode == 1
     assert f"cannot listen on {taken}" in second.stderr
     assert f"{flag} HOST:PORT" in second.stderr

@@ -15,7 +15,6 @@ from penstock.cli.server import answering
 from penstock_bridge.app import Bridge
 from penstock_bridge.config import BridgeConfig
 from penstock_bridge.upstream import connect
-from penstock_server.app import Server
 from penstock_server.config import ServerConfig
 
 COMMANDS = {
@@ -32,7 +31,7 @@ def test_the_ready_file_is_private_and_nothing_else_is_left(tmp_path: Path, comm
     precious = tmp_path / "precious"
     precious.write_text("mine")
     (folder / "ready.json.tmp").symlink_to(precious)
-    with penstock(*COMMANDS[command], folder=folder, cwd=FLOWS):
+    with penstock(*COMMANDS[command], folder=folder, cwd=FLOWS, env={"PENSTOCK_DATA": str(tmp_path / "data")}):
         assert stat.S_IMODE((folder / "ready.json").stat().st_mode) == 0o600
     assert precious.read_text() == "mine"
     assert {path.name for path in folder.iterdir()} == {"ready.json", "ready.json.tmp", "stdout", "stderr"}
@@ -54,11 +53,13 @@ def test_a_host_that_no_name_can_be_is_told(tmp_path: Path) -> None:
     assert "cannot listen on " in refused("bridge", "--http", "a" * 70 + ":0", cwd=tmp_path)
 
 
-async def test_a_server_closes_its_port_however_its_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_closes_its_port_however_its_time_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(FLOWS)
-    config = ServerConfig.model_validate({"grpc": "127.0.0.1:0"})
+    config = ServerConfig.model_validate({"grpc": "127.0.0.1:0", "data": str(tmp_path)})
     with suppress(ZeroDivisionError):
-        async with answering(Server(config, load(["lifecycle:echo"], config), [])) as server:
+        async with answering(config, load(["lifecycle:echo"], config), []) as server:
             host, port = server.address.split(":")
             _, writer = await asyncio.open_connection(host, int(port))
             writer.close()

@@ -54,6 +54,11 @@ def chat(question: str, chat_history: list[Any]) -> str:
     return f"you asked: {question}"
 
 
+def chat_raises(question: str, chat_history: list[Any]) -> str:
+    """Answers no question."""
+    raise ValueError(question)
+
+
 async def who() -> dict[str, str]:
     """Tells what a flow knows of its call."""
     call = current_call.get()

@@ -9,21 +9,27 @@ from tests.contract.matching import Answer
 from tests.service import TOKEN
 
 from penstock.errors import PenstockError
-from penstock.v1 import flow_pb2
+from penstock.v1 import flow_pb2, history_pb2
 
 TIMEOUT_S = 20.0
+METHODS = {
+    method.name: method
+    for file in (flow_pb2.DESCRIPTOR, history_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+}
 
 
 def call(target: str, case: dict[str, Any]) -> Answer:
     """The answer to the case's call."""
     wanted = case["grpc"]
-    method = flow_pb2.DESCRIPTOR.services_by_name["FlowService"].methods_by_name[wanted["method"]]
+    method = METHODS[wanted["method"]]
     request = _request(wanted, message_factory.GetMessageClass(method.input_type))
     response = message_factory.GetMessageClass(method.output_type)
     with grpc.insecure_channel(target, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
         kind = channel.unary_stream if method.server_streaming else channel.unary_unary
         stub = kind(
-            f"/penstock.v1.FlowService/{method.name}",
+            f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=lambda data: data,
             response_deserializer=response.FromString,
         )
@@ -45,7 +51,8 @@ def _stream(wanted: dict[str, Any], made: Any) -> Answer:
     events: list[Any] = []
     try:
         for message in made:
-            events += [_json(event) for event in message.events]
+            [list_] = message.DESCRIPTOR.fields
+            events += [_json(event) for event in getattr(message, list_.name)]
     except grpc.RpcError as error:
         return _failed(wanted, error, events)
     return Answer(expected=wanted, status="OK", headers=dict(made.initial_metadata()), events=events)

@@ -7,8 +7,9 @@ HERE = Path(__file__).parent
 FLOWS = tuple(
     f"flows:{name}"
     for name in (
-        "echo", "types", "anything", "count", "count_in_a_thread", "chat", "who", "raises", "raises_late", "refuses",
-        "cancels_itself", "cancels_its_task", "never", "endless", "exits", "not_json", "not_text",
+        "echo", "types", "anything", "count", "count_in_a_thread", "chat", "chat_raises", "who", "raises",
+        "raises_late", "refuses", "cancels_itself", "cancels_its_task", "never", "endless", "exits", "not_json",
+        "not_text",
     )
 )  # fmt: skip
 """The served flows; `echo` is the default."""

@@ -1,7 +1,13 @@
-"""Runs every case under cases/ through every door: gRPC, a bridge in a process of its own, and one process."""
+"""Runs every case under cases/ through every door: gRPC, a bridge in a process of its own, and one process.
 
+A case that names `$SESSION` or `$USER` gets an id of its own for each run. What comes `given` are cases that are run
+before it, through the same door.
+"""
+
+import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -14,7 +20,7 @@ CASES = [
     for path in sorted((Path(__file__).parent / "cases").glob("*.yaml"))
     for case in yaml.safe_load(path.read_text())
 ]
-CASE_KEYS = {"promise", "grpc", "http", "metadata", "token", "reason", "violations", "retry_after"}
+CASE_KEYS = {"promise", "grpc", "http", "metadata", "token", "reason", "violations", "retry_after", "given"}
 
 
 def _runs() -> list[Any]:
@@ -29,6 +35,16 @@ def _runs() -> list[Any]:
 @pytest.mark.parametrize(("door", "case"), _runs())
 def test_contract(door: str, case: dict[str, Any], doors: Doors) -> None:
     assert set(case) <= CASE_KEYS
+    case = _with_ids(case)
     call = grpc_door.call if door == "grpc" else http_door.call
-    got = call(getattr(doors, door), case)
-    assert not (found := difference(case, got)), f"{found}\ngot: {got}"
+    for step in (*case.get("given", ()), case):
+        got = call(getattr(doors, door), step)
+        assert not (found := difference(step, got)), f"{found}\ngot: {got}"
+
+
+def _with_ids(case: dict[str, Any]) -> dict[str, Any]:
+    ids = {"$SESSION": f"session-{uuid4()}", "$USER": f"user-{uuid4()}"}
+    text = json.dumps(case)
+    for name, fresh in ids.items():
+        text = text.replace(name, fresh)
+    return json.loads(text)

@@ -23,7 +23,7 @@ def test_make_alone_lists_the_commands() -> None:
 
 def test_make_serve_serves_the_example_until_it_is_interrupted(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
-    flags = f"--http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file {ready}"
+    flags = f"--http 127.0.0.1:0 --grpc 127.0.0.1:0 --data {tmp_path} --ready-file {ready}"
     with (tmp_path / "log").open("w") as log:
         command = ["make", "--no-print-directory", "serve", f"SERVE_ARGS={flags}"]
         serve = subprocess.Popen(

@@ -29,7 +29,7 @@ async def stalled(stub: Stub, server: Server, **options: Any) -> Any:
     asked.options.CopyFrom(InvokeOptions(**options))
     call = stub.InvokeStream(asked, metadata=METADATA)
     await call.read()
-    run = next(iter(server._runs._live))
+    run = next(iter(server._runs._live.values()))
     async with asyncio.timeout(NOTICE_S):
         while run.log._readers:
             await asyncio.sleep(0.05)
@@ -53,7 +53,7 @@ async def test_its_run_ends_and_it_is_told_why_when_it_reads_on(stub: Stub, serv
 
 async def test_a_run_that_may_goes_on_without_it(stub: Stub, server: Server) -> None:
     [call] = await stalled(stub, server, on_disconnect=InvokeOptions.CONTINUE)
-    run = next(iter(server._runs._live))
+    run = next(iter(server._runs._live.values()))
     told = run.log.last_sequence
     await asyncio.sleep(0.2)
     assert run.log.last_sequence > told

@@ -3,7 +3,8 @@
 import pytest
 
 from penstock_server.errors import InvalidRequest
-from penstock_server.metadata import by_name, session_id, single, user_id
+from penstock_server.ids import new_id
+from penstock_server.metadata import by_name, idempotency_key, session_id, single, user_id
 
 
 @pytest.mark.parametrize("value", ["a" * 32, "Z9_-:" * 51])
@@ -18,9 +19,19 @@ def test_other_session_ids_are_refused(value: str) -> None:
 
 
 def test_an_assigned_session_id_has_the_form_and_is_new() -> None:
-    assigned = {session_id({}) for _ in range(1000)}
+    assigned = {new_id() for _ in range(1000)}
     assert len(assigned) == 1000
     assert all(session_id({"chat-session-id": value}) == value for value in assigned)
+
+
+def test_no_session_is_none() -> None:
+    assert session_id({}) is None
+
+
+@pytest.mark.parametrize("value", ["", " a", "a ", "x" * 256, "é"])
+def test_idempotency_keys_of_another_form_are_refused(value: str) -> None:
+    with pytest.raises(InvalidRequest, match="idempotency-key"):
+        idempotency_key({"idempotency-key": value})
 
 
 @pytest.mark.parametrize("value", ["a", "A b", "%E4%BD%A0", "x" * 255, "!~"])

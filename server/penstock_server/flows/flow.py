@@ -23,6 +23,15 @@ class FlowKind(StrEnum):
     CHAT = "CHAT"
 
 
+class HistoryForm(StrEnum):
+    """In which form a chat flow takes the earlier rounds of its session."""
+
+    ROUNDS = "ROUNDS"
+    """`[{"inputs": {…}, "outputs": {…}}]`, an entry a round: what `flow.dag.yaml` defines."""
+    MESSAGES = "MESSAGES"
+    """`[{"role": "user", "content": …}, {"role": "assistant", "content": …}]`, two entries a round."""
+
+
 class NodeStatus(StrEnum):
     """How a node's execution stands; the names are those of `penstock.v1.NodeRun.Status`."""
 
@@ -50,6 +59,9 @@ class FlowSpec:
     chat_input: str = ""
     chat_output: str = ""
     chat_history: str = ""
+    history_form: HistoryForm = HistoryForm.MESSAGES
+    history_rounds_max: int | None = None
+    """How many rounds the flow asks for; None leaves it to the service."""
 
 
 @dataclass(slots=True, kw_only=True)

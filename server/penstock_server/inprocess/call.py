@@ -228,6 +228,8 @@ class StreamCall(InProcessCall, grpc.aio.UnaryStreamCall[Any, Any]):
             self._supply = None
 
     async def _hand_over(self, message: Message) -> None:
+        # The headers do not wait to be asked for: a caller may want to see them before it reads.
+        self._context.headers_sent.set()
         if not self._wanted:
             self._demand = self._loop.create_future()
             try:
@@ -235,7 +237,6 @@ class StreamCall(InProcessCall, grpc.aio.UnaryStreamCall[Any, Any]):
             finally:
                 self._demand = None
         self._wanted = False
-        self._context.headers_sent.set()
         self._message = copy(message)
         _wake(self._supply)
 

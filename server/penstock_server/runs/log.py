@@ -36,6 +36,8 @@ class EventLog:
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
         self.last_sequence = 0
+        self.ended = False
+        """Whether nothing more is to come, without a `run_finished`."""
 
     def append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
         """Numbers the event, keeps it for the readers and wakes them.
@@ -55,6 +57,12 @@ class EventLog:
         for reader in self._readers:
             reader.wake()
         return self._held_bytes < self._window_bytes
+
+    def end(self) -> None:
+        """Ends the log without its last event; readers take what is queued, and no more."""
+        self.ended = True
+        for reader in self._readers:
+            reader.wake()
 
     async def room(self) -> None:
         """Waits until less than the window lies unread."""
@@ -114,6 +122,8 @@ class Reader:
             self.position = self._handed
             self._log._release()
             if self._handed == self._log.last_sequence:
+                if self._log.ended:
+                    break
                 await self._wait()
                 await self._let_others_go_first()
             self._taken_at = self._loop.time()

@@ -1,24 +1,27 @@
 """`penstock.v1.FlowService`: the wire's messages to the domain and back."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
 from penstock.values import InvalidValue, from_struct
 from penstock_server import metadata
+from penstock_server.auth import current_principal
 from penstock_server.errors import Failure, InvalidRequest, ReaderStalled
 from penstock_server.flows.flow import Flow
+from penstock_server.ids import new_id
 from penstock_server.runs.log import Reader
 from penstock_server.runs.run import InvokeCommand, Run
 from penstock_server.runs.runs import Runs
 from penstock_server.services.messages import flow_message, run_message, stream_message
+from penstock_server.services.pages import page_size, page_token, position
 from penstock_server.services.stall import StallWatch
-
-PAGE_SIZE_DEFAULT = 50
-PAGE_SIZE_MAX = 1000
+from penstock_server.store.records import Idempotency
 
 Context = Any  # grpc.aio.ServicerContext, or the in-process one
+
+_LIST_FLOWS = "ListFlows"
 
 
 class FlowService(flow_pb2_grpc.FlowServiceServicer):
@@ -36,9 +39,9 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def ListFlows(self, request: flow_pb2.ListFlowsRequest, context: Context) -> flow_pb2.ListFlowsResponse:
         """Pages through the flows in the order in which they are served (AIP-158)."""
-        start = _page_start(request.page_token)
-        end = start + _page_size(request.page_size)
-        token = _page_token(end) if end < len(self._flows) else ""
+        (start,) = position(_LIST_FLOWS, request.page_token) or (0,)
+        end = start + page_size(request.page_size)
+        token = page_token(_LIST_FLOWS, (end,) if end < len(self._flows) else None)
         return flow_pb2.ListFlowsResponse(flows=self._flows[start:end], next_page_token=token)
 
     async def GetFlow(self, request: flow_pb2.GetFlowRequest, context: Context) -> flow_pb2.Flow:
@@ -55,7 +58,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
             await _acknowledge(run, context)
             await run.ended()
         finally:
-            self._leave(run)
+            self._runs.leave(run)
         if run.error is not None:
             raise run.error
         return run_message(run, request.inputs)
@@ -76,7 +79,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
                     stall.written()
         finally:
             reader.close()
-            self._leave(run)
+            self._runs.leave(run)
         if stall.stalled:
             raise self._stalled(run)
         if run.error is not None:
@@ -84,24 +87,25 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
 
     async def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
         sent = metadata.current_metadata.get()
-        session = metadata.session_id(sent)
+        named = metadata.session_id(sent)
+        session = named or new_id()
         try:
+            options = request.options
+            idempotency = _idempotency(request, sent)
             command = InvokeCommand(
                 flow=request.flow,
                 inputs=_inputs(request),
                 session=session,
+                session_is_new=named is None,
                 user=metadata.user_id(sent),
-                continue_on_disconnect=request.options.on_disconnect == flow_pb2.InvokeOptions.CONTINUE,
+                continue_on_disconnect=_continues(options.on_disconnect, idempotency),
+                stored=options.store if options.HasField("store") else True,
+                idempotency=idempotency,
             )
             return await self._runs.accept(command)
         except Failure:
             context.set_trailing_metadata(((metadata.SESSION_ID, session),))
             raise
-
-    def _leave(self, run: Run) -> None:
-        """The caller is gone, or has its answer."""
-        if not run.command.continue_on_disconnect:
-            self._runs.cancel(run)
 
     def _give_up(self, run: Run, reader: Reader) -> None:
         """The reader takes nothing: it is left behind, with all that it has not taken.
@@ -124,27 +128,24 @@ def _inputs(request: flow_pb2.InvokeRequest) -> dict[str, object]:
         raise InvalidRequest.of([(error.field("inputs"), error.description)]) from None
 
 
+def _idempotency(request: flow_pb2.InvokeRequest, sent: metadata.Metadata) -> Idempotency | None:
+    key = metadata.idempotency_key(sent)
+    if not key:
+        return None
+    # The view changes what is told of a run, not the run.
+    same = flow_pb2.InvokeRequest()
+    same.CopyFrom(request)
+    same.ClearField("view")
+    digest = sha256(same.SerializeToString(deterministic=True)).digest()
+    return Idempotency(key=key, principal=current_principal.get().name, request_digest=digest)
+
+
+def _continues(asked: "flow_pb2.InvokeOptions.OnDisconnect.ValueType", idempotency: Idempotency | None) -> bool:
+    """Whether the run goes on when its caller leaves. Who sends a key means to come back for the answer."""
+    if asked == flow_pb2.InvokeOptions.ON_DISCONNECT_UNSPECIFIED:
+        return idempotency is not None
+    return asked == flow_pb2.InvokeOptions.CONTINUE
+
+
 async def _acknowledge(run: Run, context: Context) -> None:
     await context.send_initial_metadata(((metadata.SESSION_ID, run.command.session), (metadata.RUN_ID, run.run)))
-
-
-def _page_size(asked: int) -> int:
-    if asked < 0:
-        raise InvalidRequest.of([("pageSize", "must not be negative")])
-    return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
-
-
-def _page_token(start: int) -> str:
-    return urlsafe_b64encode(f"flows:{start}".encode()).decode()
-
-
-def _page_start(token: str) -> int:
-    if not token:
-        return 0
-    try:
-        kind, _, start = urlsafe_b64decode(token.encode()).decode().partition(":")
-        if kind == "flows" and start.isdecimal():
-            return int(start)
-    except ValueError:
-        pass
-    raise InvalidRequest.of([("pageToken", "is not one that this method gave")])

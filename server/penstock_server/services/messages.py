@@ -1,10 +1,8 @@
 """Runs, events and flows as the wire's messages."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
 from penstock.v1 import flow_pb2, run_pb2
@@ -13,9 +11,8 @@ from penstock_server.errors import Failure, to_status
 from penstock_server.flows.flow import FlowSpec, NodeRecord
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
 from penstock_server.runs.run import Run
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_S = 24 * 60 * 60
+from penstock_server.services.times import write_time
+from penstock_server.store.records import MessageRecord
 
 
 def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
@@ -48,13 +45,13 @@ def run_message(run: Run, inputs: Struct) -> run_pb2.Run:
         snapshot=run.spec.snapshot,
     )
     _write_outputs(run.outputs, message.outputs)
-    _write_time(run.create_time, message.create_time)
-    _write_time(run.start_time, message.start_time)
-    _write_time(run.end_time, message.end_time)
+    write_time(run.create_time, message.create_time)
+    write_time(run.start_time, message.start_time)
+    write_time(run.end_time, message.end_time)
     if run.error is not None:
         _write_failure(run.error, message.error)
     if run.nodes:
-        _write_usage(run, message.usage)
+        write_usage(run, message.usage)
         for record in run.nodes:
             _write_node(record, message.nodes.add())
     return message
@@ -69,6 +66,13 @@ def stream_message(events: Iterable[Event]) -> flow_pb2.InvokeStreamResponse:
     return message
 
 
+def write_usage(source: Run | RunFinished | NodeRecord | MessageRecord, target: run_pb2.Usage) -> None:
+    """Sets what models used, where that is known."""
+    tokens = source.input_tokens, source.output_tokens
+    if any(tokens):
+        target.input_tokens, target.output_tokens = tokens
+
+
 def _write_event(event: Event, target: run_pb2.RunEvent) -> None:
     target.sequence = event.sequence
     if isinstance(event, OutputDelta):
@@ -77,10 +81,10 @@ def _write_event(event: Event, target: run_pb2.RunEvent) -> None:
         target.run_started.run = event.run
         target.run_started.flow = event.flow
         target.run_started.session = event.session
-        _write_time(event.create_time, target.run_started.create_time)
+        write_time(event.create_time, target.run_started.create_time)
     elif isinstance(event, NodeStarted):
         target.node_started.node = event.node
-        _write_time(event.start_time, target.node_started.start_time)
+        write_time(event.start_time, target.node_started.start_time)
     elif isinstance(event, NodeFinished):
         _write_node(event.node, target.node_finished.node)
     elif isinstance(event, RunFinished):
@@ -102,8 +106,8 @@ def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
     target.run = event.run
     target.status = event.status.value  # type: ignore[assignment]  # the numbers are the contract's
     _write_failure(event.error, target.error)
-    _write_usage(event, target.usage)
-    _write_time(event.end_time, target.end_time)
+    write_usage(event, target.usage)
+    write_time(event.end_time, target.end_time)
 
 
 def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
@@ -115,25 +119,11 @@ def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
         to_value(record.output, target.output)
     target.logs = record.logs
     _write_failure(record.error, target.error)
-    _write_usage(record, target.usage)
-    _write_time(record.start_time, target.start_time)
-    _write_time(record.end_time, target.end_time)
+    write_usage(record, target.usage)
+    write_time(record.start_time, target.start_time)
+    write_time(record.end_time, target.end_time)
 
 
 def _write_failure(failure: Failure | None, target: Status) -> None:
     if failure is not None:
         target.CopyFrom(to_status(failure))
-
-
-def _write_usage(source: Run | RunFinished | NodeRecord, target: run_pb2.Usage) -> None:
-    tokens = source.input_tokens, source.output_tokens
-    if any(tokens):
-        target.input_tokens, target.output_tokens = tokens
-
-
-def _write_time(time: datetime | None, target: Timestamp) -> None:
-    # Timestamp.FromDatetime does the same in several times the time, and every answer holds three of these.
-    if time is not None:
-        elapsed = time - EPOCH
-        target.seconds = elapsed.days * DAY_S + elapsed.seconds
-        target.nanos = elapsed.microseconds * 1000

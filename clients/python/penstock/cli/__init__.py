@@ -23,6 +23,8 @@ COMMANDS = {
     "bridge": ("penstock.cli.bridge", "bridge"),
     "init": ("penstock.cli.init", "init"),
     "invoke": ("penstock.cli.invoke", "invoke"),
+    "history": ("penstock.cli.history", "history"),
+    "db": ("penstock.cli.db", "db"),
     "config-reference": ("penstock.cli.reference", "config_reference"),
 }
 

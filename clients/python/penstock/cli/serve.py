@@ -17,7 +17,6 @@ from penstock.cli.settings import options, resolve
 from penstock.cli.tokens import Tokens
 from penstock_bridge.app import Bridge
 from penstock_bridge.config import BridgeConfig
-from penstock_server.app import Server
 from penstock_server.config import ServerConfig
 from penstock_server.flows.flow import Flow
 
@@ -53,7 +52,7 @@ async def _serve(
     found: Tokens,
     ready: ReadyFile,
 ) -> None:
-    async with answering(Server(config, flows, found.known)) as server:
+    async with answering(config, flows, found.known) as server:
         bridge = Bridge(server.channel(), bridge_config)
         async with listening(bridge, bridge_config) as url:
             lines = [("", heading(flows, config)), *_lines(url, server.address, flows[0], inputs, found)]

@@ -1,7 +1,7 @@
 """`penstock server`: the gRPC server alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from penstock.cli import lifetime, tokens
 from penstock.cli.flows import flows_argument, heading, load
 from penstock.cli.ready import ReadyFile, ready_file_option
 from penstock.cli.settings import options, resolve
+from penstock.cli.store import opened
 from penstock.cli.tokens import Tokens
 from penstock_server.app import Server, StartError
 from penstock_server.config import ServerConfig
@@ -34,7 +35,7 @@ def server(flows: tuple[str, ...], ready_file: str, **given: Any) -> None:
 
 
 async def _serve(stop: asyncio.Event, config: ServerConfig, flows: list[Flow], found: Tokens, ready: ReadyFile) -> None:
-    async with answering(Server(config, flows, found.known)) as running:
+    async with answering(config, flows, found.known) as running:
         lifetime.settle()
         lines = [("", heading(flows, config)), ("gRPC", running.address), *token_lines(found)]
         lifetime.announce(lines, ready, {"grpc": running.address, "token": first_token(found)})
@@ -42,12 +43,13 @@ async def _serve(stop: asyncio.Event, config: ServerConfig, flows: list[Flow], f
 
 
 @asynccontextmanager
-async def answering(server: Server) -> AsyncIterator[Server]:
+async def answering(config: ServerConfig, flows: Sequence[Flow], tokens: Sequence[str]) -> AsyncIterator[Server]:
     """A server that answers within the block; after it, however it ends, live runs are drained and all is closed.
 
     Raises:
-        click.ClickException: the server cannot listen.
+        click.ClickException: the store cannot be opened, or the server cannot listen.
     """
+    server = Server(config, flows, tokens, await opened(config))
     try:
         await server.start()
         yield server

@@ -19,6 +19,8 @@ from penstock_server.config import ServerConfig
 ENVIRONMENT_PREFIX = "PENSTOCK_"
 PLURALS = {"tokens": "token", "cors_origins": "cors-origin", "hosts": "host"}
 """Settings that hold several values, with the flag that gives one of them."""
+SWITCHES = {"store": ("--no-store", "none")}
+"""Settings with a flag that stands for one of their values."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Config = TypeVar("Config", bound=BaseModel)
@@ -46,7 +48,7 @@ def options(*models: type[BaseModel], hidden: frozenset[str] = frozenset()) -> C
     def decorate(command: Command) -> Command:
         for name, field in reversed(list(fields(*models))):
             if name not in hidden:
-                command = _option(name, field)(command)
+                command = _option(name, field)(_switch(name)(command))
         return click.option(
             "--config",
             "config_file",
@@ -109,6 +111,13 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         metavar=None if field.annotation is bool else ("TEXT" if field.annotation is str or several else "NUMBER"),
         help=f"{field.description}{shown}",
     )
+
+
+def _switch(name: str) -> Callable[[Command], Command]:
+    if name not in SWITCHES:
+        return lambda command: command
+    switch, value = SWITCHES[name]
+    return click.option(switch, name, flag_value=value, help=f"The same as --{name} {value}.")
 
 
 def _read_file(context: click.Context, parameter: click.Parameter, value: str) -> None:

@@ -52,6 +52,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The path exists, but not with this HTTP method; `Allow` names those that it has. Status UNIMPLEMENTED (HTTP 405)."""
     METHOD_NOT_FOUND: _ErrorReason.ValueType  # 26
     """The gRPC method is none of this service's, or this server does not offer it. Status UNIMPLEMENTED (HTTP 501)."""
+    IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 27
+    """The `Idempotency-Key` was used for another request. Status ALREADY_EXISTS (HTTP 409)."""
+    STORE_DISABLED: _ErrorReason.ValueType  # 28
+    """This service keeps no sessions and messages: it was started with `--no-store`. Status UNIMPLEMENTED (HTTP 501)."""
     MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 30
     """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
     RUN_TOO_LARGE: _ErrorReason.ValueType  # 31
@@ -78,6 +82,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run ended with the server that executed it. Status UNAVAILABLE (HTTP 503)."""
     SERVER_UNREACHABLE: _ErrorReason.ValueType  # 62
     """The bridge does not reach its server. Status UNAVAILABLE (HTTP 503)."""
+    STORE_UNAVAILABLE: _ErrorReason.ValueType  # 63
+    """The service does not reach its database, or that does not take what is to be stored; `RetryInfo` says when to try
+    again. Status UNAVAILABLE (HTTP 503).
+    """
     INTERNAL: _ErrorReason.ValueType  # 70
     """A defect of Penstock. The message tells no internals; the server's log has them under the `incident` that the
     metadata gives. Status INTERNAL (HTTP 500).
@@ -118,6 +126,10 @@ METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 25
 """The path exists, but not with this HTTP method; `Allow` names those that it has. Status UNIMPLEMENTED (HTTP 405)."""
 METHOD_NOT_FOUND: ErrorReason.ValueType  # 26
 """The gRPC method is none of this service's, or this server does not offer it. Status UNIMPLEMENTED (HTTP 501)."""
+IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 27
+"""The `Idempotency-Key` was used for another request. Status ALREADY_EXISTS (HTTP 409)."""
+STORE_DISABLED: ErrorReason.ValueType  # 28
+"""This service keeps no sessions and messages: it was started with `--no-store`. Status UNIMPLEMENTED (HTTP 501)."""
 MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 30
 """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
 RUN_TOO_LARGE: ErrorReason.ValueType  # 31
@@ -144,6 +156,10 @@ RUN_INTERRUPTED: ErrorReason.ValueType  # 61
 """The run ended with the server that executed it. Status UNAVAILABLE (HTTP 503)."""
 SERVER_UNREACHABLE: ErrorReason.ValueType  # 62
 """The bridge does not reach its server. Status UNAVAILABLE (HTTP 503)."""
+STORE_UNAVAILABLE: ErrorReason.ValueType  # 63
+"""The service does not reach its database, or that does not take what is to be stored; `RetryInfo` says when to try
+again. Status UNAVAILABLE (HTTP 503).
+"""
 INTERNAL: ErrorReason.ValueType  # 70
 """A defect of Penstock. The message tells no internals; the server's log has them under the `incident` that the
 metadata gives. Status INTERNAL (HTTP 500).

@@ -261,7 +261,7 @@ class InvokeOptions(_message.Message):
     class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[InvokeOptions._OnDisconnect.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ON_DISCONNECT_UNSPECIFIED: InvokeOptions._OnDisconnect.ValueType  # 0
-        """CANCEL."""
+        """CANCEL; for a run with an `Idempotency-Key`, CONTINUE."""
         CANCEL: InvokeOptions._OnDisconnect.ValueType  # 1
         """The run is cancelled."""
         CONTINUE: InvokeOptions._OnDisconnect.ValueType  # 2
@@ -271,25 +271,35 @@ class InvokeOptions(_message.Message):
         """What becomes of a run whose caller leaves before it ends."""
 
     ON_DISCONNECT_UNSPECIFIED: InvokeOptions.OnDisconnect.ValueType  # 0
-    """CANCEL."""
+    """CANCEL; for a run with an `Idempotency-Key`, CONTINUE."""
     CANCEL: InvokeOptions.OnDisconnect.ValueType  # 1
     """The run is cancelled."""
     CONTINUE: InvokeOptions.OnDisconnect.ValueType  # 2
     """The run goes on to its end."""
 
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
     on_disconnect: Global___InvokeOptions.OnDisconnect.ValueType
-    """What becomes of the run when the caller leaves before it ends. A deadline that passes is a leaving, too."""
+    """What becomes of the run when the caller leaves before it ends. A deadline that passes is a leaving, too. By default
+    it is cancelled; a run with an `Idempotency-Key` goes on, for the caller to come back for.
+    """
+    store: _builtins.bool
+    """Whether the run and what was said in it are stored; they are, unless this is false. A run that is not stored still
+    reads the history of its session. It takes no `Idempotency-Key`.
+    """
     def __init__(
         self,
         *,
         on_disconnect: Global___InvokeOptions.OnDisconnect.ValueType = ...,
+        store: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "store", b"store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["on_disconnect", b"on_disconnect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "on_disconnect", b"on_disconnect", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
+    _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
 
 Global___InvokeOptions: _TypeAlias = InvokeOptions  # noqa: Y015
 

@@ -30,7 +30,8 @@ class FlowServiceStub(object):
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     def __init__(self, channel):
@@ -65,7 +66,8 @@ class FlowServiceServicer(object):
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     def ListFlows(self, request, context):
@@ -136,7 +138,8 @@ class FlowService(object):
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     @staticmethod

@@ -31,7 +31,8 @@ class FlowServiceStub:
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     @_typing.overload
@@ -59,7 +60,8 @@ class FlowServiceAsyncStub(FlowServiceStub):
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -83,7 +85,8 @@ class FlowServiceServicer(metaclass=_abc_1.ABCMeta):
     """Describes and executes the flows of a service.
 
     Metadata of every call: `authorization: Bearer <token>`. Invoke and InvokeStream also take `chat-session-id` and
-    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata.
+    `chat-user-id`, and return `chat-session-id` and `penstock-run-id` in their initial metadata. With `idempotency-key`
+    they execute at most once: the same key and request gives the same run, however often it is sent.
     """
 
     @_abc_1.abstractmethod

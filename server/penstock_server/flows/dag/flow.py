@@ -15,7 +15,7 @@ from penstock_server.flows.dag.nodes.node import Workshop
 from penstock_server.flows.dag.plan import Plan
 from penstock_server.flows.document import Problems
 from penstock_server.flows.failures import Translator, pass_cancellation
-from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
+from penstock_server.flows.flow import FlowKind, FlowSpec, HistoryForm, Recorder
 from penstock_server.flows.inputs import MISSING, Input, Inputs
 from penstock_server.flows.modules import FlowModules
 from penstock_server.flows.settings import FlowSettings
@@ -118,6 +118,7 @@ def _described(graph: Graph, plan: Plan, flow: str, version: str) -> tuple[FlowS
         chat_input=(graph.chat_input or CHAT_INPUT) if is_chat else "",
         chat_output=_chat_output(graph) if is_chat else "",
         chat_history=history,
+        history_form=HistoryForm.ROUNDS,
     )
     return spec, inputs
 

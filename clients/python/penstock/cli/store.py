@@ -1,0 +1,106 @@
+"""The store on the command line: opened as the settings say."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from penstock_server.config import ServerConfig
+from penstock_server.ids import new_id
+from penstock_server.store.errors import StoreError
+from penstock_server.store.store import Store
+
+if TYPE_CHECKING:
+    from penstock_server.store.sql.migrator import Migrator
+    from penstock_server.store.sql.store import SqlStore, StoreSettings
+
+FILE = "chat_history.db"
+"""The store in the data folder that is used where no other is named."""
+NONE = "none"
+"""Names no store at all."""
+
+
+async def opened(config: ServerConfig) -> Store | None:
+    """The store of a server, open; None where nothing is to be kept.
+
+    Raises:
+        click.ClickException: it cannot be opened.
+    """
+    return None if config.store == NONE else await _opened(config, instance=new_id())
+
+
+@asynccontextmanager
+async def opened_for_tool(config: ServerConfig) -> "AsyncIterator[SqlStore]":
+    """The store within the block, for what is no server; a server may use it at the same time.
+
+    Raises:
+        click.ClickException: it cannot be opened, or there is none.
+    """
+    store = await _opened(config, instance="")
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migrator]":
+    """What changes the tables of the service, within the block.
+
+    Args:
+        create: make a missing SQLite file.
+
+    Raises:
+        click.ClickException: the database cannot be opened, or what is done in the block fails; or there is no store.
+    """
+    from penstock_server.store.sql.migrator import Migrator
+    from penstock_server.store.sql.schema import Tables
+    from penstock_server.store.sql.store import database_of
+    from penstock_server.store.sql.url import parse
+
+    with _told():
+        database = database_of(parse(_address(config)), _settings(config, migrate=create), instance=False)
+        await database.open()
+        try:
+            yield Migrator(database, Tables(config.service))
+        finally:
+            await database.close()
+
+
+async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
+    # SQLAlchemy is worth a third of a start, so it is imported where there is a store only.
+    from penstock_server.store.sql.store import SqlStore
+    from penstock_server.store.sql.url import parse
+
+    with _told():
+        store = SqlStore(parse(_address(config)), _settings(config, migrate=config.migrate), instance=instance)
+        await store.open()
+    return store
+
+
+def _address(config: ServerConfig) -> str:
+    if config.store == NONE:
+        raise click.UsageError("there is no store: --store is none")
+    return config.store or f"sqlite:///{Path(config.data) / FILE}"
+
+
+def _settings(config: ServerConfig, *, migrate: bool) -> "StoreSettings":
+    from penstock_server.store.sql.store import StoreSettings
+
+    return StoreSettings(
+        service=config.service,
+        migrate=migrate,
+        store_pool_size=config.store_pool_size,
+        store_timeout_s=config.store_timeout_s,
+        idempotency_window_s=config.idempotency_window_s,
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,83 @@
+"""Removes what is past its time, now and then."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import uniform
+from typing import TypeVar
+
+from penstock_server.errors import StoreUnavailable
+from penstock_server.store.records import Erased
+from penstock_server.store.store import Retention
+
+logger = logging.getLogger("penstock.server")
+
+Count = TypeVar("Count", int, Erased)
+
+JITTER = 0.2
+"""By which part an interval is longer or shorter, so that instances do not sweep all at once."""
+BREATH_S = 0.05
+"""How long writers have the database to themselves between two batches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """What is kept, and how often it is looked; `config.py` says what the fields mean."""
+
+    history_keep_days: int
+    idempotency_window_s: float
+    sweep_interval_s: float
+
+
+class Sweeper:
+    """Sweeps in the background, from `start` until `stop`."""
+
+    def __init__(self, retention: Retention, settings: SweepSettings) -> None:
+        self._retention = retention
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to sweep, the first time at once."""
+        self._task = asyncio.create_task(self._run(), name="penstock-sweeper")
+
+    async def stop(self) -> None:
+        """Returns once nothing is swept any more; a batch under way is committed or not at all."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def sweep(self) -> Erased:
+        """Removes all that is past its time, batch by batch; returns how much that was.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        settings, now = self._settings, datetime.now(UTC)
+        before = now - timedelta(seconds=settings.idempotency_window_s)
+        await _repeat(lambda: self._retention.forget_idempotency_keys(before), 0)
+        return await _repeat(lambda: self._retention.expire(now, settings.history_keep_days), Erased())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                erased = await self.sweep()
+                if erased != Erased():
+                    logger.info("past their time and removed: %s", erased)
+            except StoreUnavailable as failure:
+                logger.warning("nothing was swept: %s", failure.message)
+            except Exception:
+                # What is wrong with a sweep is wrong with no call.
+                logger.exception("a sweep failed; there will be another")
+            await asyncio.sleep(self._settings.sweep_interval_s * uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+
+
+async def _repeat(batch: Callable[[], Awaitable[Count]], nothing: Count) -> Count:
+    """Executes batches until one does nothing; returns what they did together."""
+    total = nothing
+    while (done := await batch()) != nothing:
+        total += done
+        await asyncio.sleep(BREATH_S)
+    return total

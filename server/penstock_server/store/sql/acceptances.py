@@ -1,0 +1,217 @@
+"""Runs that are accepted: the run, its session, the user's message, and the rounds that it starts with."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from penstock_server.errors import Failure, SessionNotFound
+from penstock_server.runs.events import RunStatus
+from penstock_server.store.records import Acceptance, Accepted, Role, RunRecord, Scope
+from penstock_server.store.sql import documents
+from penstock_server.store.sql.claims import Claims
+from penstock_server.store.sql.database import Dialect
+from penstock_server.store.sql.keys import Keys, to_us
+from penstock_server.store.sql.rounds import Rounds
+from penstock_server.store.sql.said import Said, Sayings
+from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.sessionlocks import Locked, SessionLocks, title_of
+
+Outcome = Accepted | RunRecord | Failure
+Rows = dict[str, dict[str, Any]]
+"""Rows of runs, by run."""
+
+FIRST_ATTEMPT = 1
+
+
+class Acceptances:
+    """Writes batches of acceptances.
+
+    Args:
+        instance: who executes the runs.
+        idempotency_window_s: how long an idempotency key is kept.
+    """
+
+    def __init__(
+        self, tables: Tables, dialect: Dialect, keys: Keys, *, instance: str, idempotency_window_s: float
+    ) -> None:
+        self._keys = keys
+        self._instance = instance
+        self._rounds = Rounds(tables)
+        self._locks = SessionLocks(tables, dialect)
+        self._claims = Claims(tables, dialect, idempotency_window_s)
+        self._sayings = Sayings(tables, dialect, keys)
+        runs = tables.runs
+        self._insert_runs = insert(runs)
+        self._give_turns = (
+            update(runs)
+            .where(runs.c.run_key == bindparam("key"))
+            .values(session_key=bindparam("given_session"), turn=bindparam("given_turn"))
+        )
+        self._find = select(runs.c.run, runs.c.run_key, runs.c.session_key, runs.c.turn, runs.c.attempt).where(
+            runs.c.run.in_(bindparam("runs", expanding=True))
+        )
+
+    def claim(self, connection: Connection, acceptances: Sequence[Acceptance], *, repeated: bool) -> "Batch":
+        """Begins a batch: what has an outcome already gets it. No session is locked yet.
+
+        Args:
+            repeated: whether the same acceptances may have been committed before.
+        """
+        batch = Batch(self._written_before(connection, acceptances) if repeated else {})
+        batch.rows = {each.run: self._row(each) for each in batch.undecided(acceptances) if each.stored}
+        keyed = [each for each in batch.undecided(acceptances) if each.idempotency is not None]
+        batch.outcomes |= self._claims.claim(connection, keyed, batch.rows)
+        return batch
+
+    def write(
+        self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: dict[str, Locked]
+    ) -> list[Outcome]:
+        """Writes what has no outcome yet.
+
+        Args:
+            sessions: the sessions that exist, locked; those that are made here join them. The caller writes them back.
+        """
+        new = batch.undecided(acceptances)
+        sessions |= self._create_missing(connection, new, sessions)
+        for each in new:
+            self._accept(each, sessions.get(each.session), batch)
+        self._sayings.add(connection, batch.said)
+        self._write_runs(connection, new, batch)
+        return [self._with_rounds(connection, each, batch.outcomes[each.run]) for each in acceptances]
+
+    def _written_before(self, connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, Outcome]:
+        rows = connection.execute(self._find, {"runs": [each.run for each in acceptances]})
+        return {
+            row.run: Accepted(run_key=row.run_key, session_key=row.session_key, turn=row.turn, attempt=row.attempt)
+            for row in rows
+        }
+
+    def _create_missing(
+        self, connection: Connection, new: Collection[Acceptance], found: dict[str, Locked]
+    ) -> dict[str, Locked]:
+        """The sessions that turns need and that do not exist. Nobody else can be making one of which only we know."""
+        own: dict[str, Locked] = {}
+        missing: dict[str, Locked] = {}
+        for each in new:
+            if each.question is None or not each.stored or each.session in found:
+                continue
+            session = self._new_session(each, is_new=each.session_is_new)
+            (own if each.session_is_new else missing).setdefault(each.session, session)
+        return own | self._locks.create(connection, list(missing.values()))
+
+    def _new_session(self, acceptance: Acceptance, *, is_new: bool) -> Locked:
+        time_us = to_us(acceptance.create_time)
+        question = acceptance.question
+        return Locked(
+            session=acceptance.session,
+            session_key=self._keys.next(time_us),
+            user=acceptance.user,
+            flow=acceptance.flow,
+            title=title_of(question.content.get(question.text_of)) if question else "",
+            time_us=time_us,
+            is_new=is_new,
+        )
+
+    def _accept(self, acceptance: Acceptance, session: Locked | None, batch: "Batch") -> None:
+        if session is not None and not Scope(user=acceptance.user).reaches(session.user):
+            batch.outcomes[acceptance.run] = SessionNotFound.of(acceptance.session)
+            return
+        row = batch.rows.get(acceptance.run)
+        accepted = Accepted(run_key=row["run_key"] if row else 0, attempt=FIRST_ATTEMPT)
+        if session is not None and acceptance.question is not None:
+            turn = session.add(to_us(acceptance.create_time)) if row else 0
+            accepted = replace(accepted, session_key=session.session_key, turn=turn)
+            if row:
+                row |= {"session_key": session.session_key, "turn": turn}
+                batch.said.append(_question(acceptance, session, turn))
+        batch.outcomes[acceptance.run] = accepted
+
+    def _write_runs(self, connection: Connection, new: Sequence[Acceptance], batch: "Batch") -> None:
+        """Inserts the runs; those with a key are there already, and get their turns or are taken back."""
+        unkeyed, given, refused = [], [], []
+        for each in new:
+            row = batch.rows.get(each.run)
+            if row is None:
+                continue
+            accepted = isinstance(batch.outcomes[each.run], Accepted)
+            if accepted and each.idempotency is None:
+                unkeyed.append(row)
+            elif accepted:
+                values = {"given_session": row["session_key"], "given_turn": row["turn"]}
+                given.append({"key": row["run_key"], **values})
+            elif each.idempotency is not None:
+                refused.append(row["run_key"])
+        if unkeyed:
+            connection.execute(self._insert_runs, unkeyed)
+        if given:
+            connection.execute(self._give_turns, given)
+        if refused:
+            self._claims.release(connection, refused)
+
+    def _with_rounds(self, connection: Connection, acceptance: Acceptance, outcome: Outcome) -> Outcome:
+        question = acceptance.question
+        if not isinstance(outcome, Accepted) or question is None or not outcome.session_key:
+            return outcome
+        if outcome.turn == 1 or not question.history_rounds_max:  # the first turn follows nothing
+            return outcome
+        rounds = self._rounds.latest(connection, outcome.session_key, question.history_rounds_max)
+        return replace(outcome, rounds=rounds)
+
+    def _row(self, acceptance: Acceptance) -> dict[str, Any]:
+        key = acceptance.idempotency
+        time_us = to_us(acceptance.create_time)
+        return {
+            "run_key": self._keys.next(time_us),
+            "run": acceptance.run,
+            "attempt": FIRST_ATTEMPT,
+            "status": RunStatus.RUNNING.value,
+            "instance": self._instance,
+            "flow": acceptance.flow,
+            "snapshot": acceptance.snapshot,
+            "session": acceptance.session,
+            "session_key": 0,
+            "turn": 0,
+            "user": acceptance.user,
+            "principal": key.principal if key else "",
+            "idempotency_key": key.key if key else None,
+            "request_digest": key.request_digest if key else None,
+            "inputs": documents.dump(acceptance.inputs) if acceptance.question is None else None,
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "create_time_us": time_us,
+            "start_time_us": time_us,
+        }
+
+
+class Batch:
+    """What becomes of the acceptances of a transaction."""
+
+    def __init__(self, outcomes: dict[str, Outcome]) -> None:
+        self.outcomes = outcomes
+        self.rows: Rows = {}
+        """The runs that are to be stored."""
+        self.said: list[Said] = []
+
+    def undecided(self, acceptances: Sequence[Acceptance]) -> list[Acceptance]:
+        """Those of the acceptances that have no outcome yet."""
+        return [each for each in acceptances if each.run not in self.outcomes]
+
+
+def _question(acceptance: Acceptance, session: Locked, turn: int) -> Said:
+    question = acceptance.question
+    assert question is not None  # noqa: S101 - only questions make turns
+    return Said(
+        session=session.session,
+        session_key=session.session_key,
+        user=session.user,
+        turn=turn,
+        role=Role.USER,
+        run=acceptance.run,
+        flow=acceptance.flow,
+        status=None,
+        text_of=question.text_of,
+        content=question.content,
+        time_us=to_us(acceptance.create_time),
+    )

@@ -1,0 +1,112 @@
+"""Where work on a database is done: transactions, connections, and what their failures mean.
+
+Work is a function of a SQLAlchemy Core connection, written once for all databases. SQLite executes it in threads of its
+own (`embedded.py`); the others execute it on the event loop, each wait handing the loop to others (`networked.py`).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Insert, Row, Select, Table
+from sqlalchemy.exc import DBAPIError
+
+from penstock_server.store.sql.schema import Tables
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+ATTEMPTS_MAX = 4
+"""How often work is executed that meets deadlocks, lock timeouts or colliding keys."""
+ALONE_WAIT_S = 60.0
+"""How long work waits for its turn to be alone."""
+ROWS_AT_ONCE = 16
+"""How many rows are fetched at once where each may be megabytes."""
+RETRY_AFTER_S = 1.0
+"""When a caller that met an unavailable store should come back."""
+
+
+class Dialect(Protocol):
+    """In what the databases differ."""
+
+    name: str
+    """`sqlite`, `mysql` or `postgresql`."""
+
+    def insert_new(self, table: Table) -> Insert:
+        """An INSERT that leaves rows alone that are there already."""
+
+    def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
+        """Adds the words of messages, by message key, to the search table; what is there already stays one.
+
+        The words of a message are tokens of 3 to 60 of `a-z 0-9` with a space between them (`words.py`).
+        """
+
+    def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
+        """Removes the words of these messages."""
+
+    def find_words(
+        self, connection: Connection, search: str, tokens: Sequence[str], *, first: int, below: int, limit: int
+    ) -> Sequence[int]:
+        """The keys of the newest messages that hold every token, the newest first.
+
+        Args:
+            first: only this key and those above.
+            below: only keys below this one.
+            limit: how many at most.
+        """
+
+    def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
+        """The rows of a SELECT, fetched a few at a time as they are taken: each may be megabytes. For reading only."""
+
+    def size_bytes(self, connection: Connection, tables: Tables) -> int:
+        """What the tables of a service need on disk, with their indexes; with SQLite, the whole file."""
+
+    def is_collision(self, error: DBAPIError) -> bool:
+        """Whether the work met another's, and may succeed if it is executed again. Nothing of it was committed."""
+
+    def ailment(self, error: DBAPIError) -> str:
+        """What is wrong with the database, in words; empty where it is the work that is wrong."""
+
+
+class Database(Protocol):
+    """Executes work."""
+
+    writers_max: int
+    """How many transactions that write are worth having at once."""
+    shared: bool
+    """Whether several instances may use it."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is this database's own."""
+
+    async def open(self) -> None:
+        """Connects. Raises StoreError."""
+
+    async def close(self) -> None:
+        """Closes every connection once it is idle."""
+
+    async def read(self, work: "Work[T]") -> T:
+        """Executes work that only reads. Repeated once on a connection that turned out to be dead.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+
+    async def write(self, work: "Work[T]") -> T:
+        """Executes work in one transaction and returns once that is committed.
+
+        Work that met a deadlock, a lock timeout or a colliding key is executed again, so it must build all that it
+        writes anew.
+
+        Raises:
+            StoreUnavailable: the database does not answer; whether the transaction was committed is not known.
+        """
+
+    async def alone(self, name: str, work: "Work[T]") -> T:
+        """Executes work that writes while no other process executes work of this name, however long it takes.
+
+        The work is one transaction where the database can change its schema in one (MySQL cannot).
+
+        Raises:
+            StoreUnavailable: the database does not answer, or the other process takes longer than `ALONE_WAIT_S`.
+        """

@@ -1,0 +1,141 @@
+"""PostgreSQL."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Connection,
+    Insert,
+    Row,
+    Select,
+    String,
+    Table,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSVECTOR, insert
+from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import DBAPIError
+
+from penstock_server.store.sql.database import ROWS_AT_ONCE
+from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.url import option
+
+COLLISIONS = ("23505", "40001", "40P01", "55P03")
+"""The key is taken; the row was changed meanwhile; deadlock; the lock is held for too long."""
+AILMENTS = {
+    "08": "the connection broke",
+    "25006": "it is read-only",
+    "28": "the user or the password is wrong",
+    "3D000": "there is no such database; create it first",
+    "3F000": "the user has no schema in this database",
+    "42501": "the user has not all rights that are needed on this database",
+    "53100": "its disk is full",
+    "53300": "it has too many connections",
+    "53": "it lacks resources",
+    "55P03": "a lock is held for too long",
+    "57014": "the query took too long",
+    "57P": "it is stopping or starting",
+    "58": "its disk fails",
+    "XX001": "its files are damaged",
+}
+"""What is wrong with the database, by its SQLSTATE or the beginning of that."""
+
+
+class PostgresqlDialect:
+    """What is PostgreSQL's own (see `database.Dialect`). Words are a `tsvector` with a GIN index."""
+
+    name = "postgresql"
+    reads_in: IsolationLevel = "READ COMMITTED"  # rows are streamed in transactions only
+
+    def insert_new(self, table: Table) -> Insert:
+        """See `database.Dialect`."""
+        return insert(table).on_conflict_do_nothing()
+
+    def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
+        """See `database.Dialect`. The words are taken as they are, and not parsed again."""
+        said = func.array_to_tsvector(func.string_to_array(bindparam("said", type_=String), " "))
+        added = insert(_words(search)).values(message_key=bindparam("key", type_=BigInteger), words=said)
+        connection.execute(added.on_conflict_do_nothing(), [{"key": key, "said": said} for key, said in words])
+
+    def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
+        """See `database.Dialect`."""
+        words = _words(search)
+        connection.execute(delete(words).where(words.c.message_key.in_(keys)))
+
+    def find_words(
+        self, connection: Connection, search: str, tokens: Sequence[str], *, first: int, below: int, limit: int
+    ) -> Sequence[int]:
+        """See `database.Dialect`. The words stand in the statement, so that the planner knows how rare they are."""
+        words = _words(search)
+        asked = bindparam("asked", " & ".join(f"'{token}'" for token in tokens), type_=String, literal_execute=True)
+        holds = words.c.words.bool_op("@@")(cast(asked, TSQUERY))
+        found = select(words.c.message_key).where(holds, words.c.message_key >= first, words.c.message_key < below)
+        return connection.scalars(found.order_by(words.c.message_key.desc()).limit(limit)).all()
+
+    def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
+        """See `database.Dialect`. A cursor lives in a transaction, and connections that read have none otherwise."""
+        connection.rollback()
+        connection.execution_options(isolation_level="READ COMMITTED")
+        return connection.execute(statement, execution_options={"yield_per": ROWS_AT_ONCE})
+
+    def size_bytes(self, connection: Connection, tables: Tables) -> int:
+        """See `database.Dialect`."""
+        quote = connection.dialect.identifier_preparer.quote
+        names = [*tables.metadata.tables, tables.search, tables.revision]
+        sizes = [func.pg_total_relation_size(cast(quote(name), REGCLASS)) for name in names]
+        return sum(connection.execute(select(*sizes)).one())
+
+    def driver_url(self, url: URL) -> URL:
+        """See `NetworkedDialect`."""
+        return url.set(drivername="postgresql+asyncpg", query={})
+
+    def connect_args(self, url: URL, timeout_s: float) -> dict[str, Any]:
+        """See `NetworkedDialect`."""
+        limit = str(int(timeout_s * 1000))
+        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        given: dict[str, Any] = {
+            # Compiling a query takes longer than any of ours.
+            "server_settings": {"application_name": "penstock", "jit": "off", **dict.fromkeys(limits, limit)},
+        }
+        if path := option(url, "host"):
+            given["host"] = path
+        if mode := option(url, "sslmode"):
+            given["ssl"] = mode
+        return given
+
+    def is_collision(self, error: DBAPIError) -> bool:
+        """See `database.Dialect`."""
+        return _state(error) in COLLISIONS
+
+    def ailment(self, error: DBAPIError) -> str:
+        """See `database.Dialect`."""
+        state = _state(error)
+        return next((words for known, words in AILMENTS.items() if state.startswith(known)), "")
+
+    @contextmanager
+    def alone(self, connection: Connection, name: str, wait_s: float) -> Iterator[None]:
+        """See `NetworkedDialect`. The lock is the transaction's."""
+        lock = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        with connection.begin():
+            connection.execute(text(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}"))
+            connection.execute(select(func.pg_advisory_xact_lock(lock)))
+            yield
+
+
+def _words(search: str) -> Any:
+    return table(search, column("message_key", BigInteger), column("words", TSVECTOR))
+
+
+def _state(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""

@@ -1,0 +1,108 @@
+"""SQLite."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    column,
+    delete,
+    select,
+    table,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+
+from penstock_server.store.sql.database import ROWS_AT_ONCE
+from penstock_server.store.sql.schema import Tables
+
+AILMENTS = {
+    sqlite3.SQLITE_BUSY: "another process is writing to it",
+    sqlite3.SQLITE_LOCKED: "another process is writing to it",
+    sqlite3.SQLITE_PROTOCOL: "another process is writing to it",
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_IOERR: "its disk fails",
+    sqlite3.SQLITE_PERM: "its file may not be written",
+    sqlite3.SQLITE_READONLY: "its file may not be written",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_NOTADB: "its file is no SQLite database",
+}
+"""What is wrong with the database, by the primary result code."""
+PRIMARY = 0xFF
+"""The bits of a result code that are the primary one's."""
+COLLISIONS = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+
+
+class SqliteDialect:
+    """What is SQLite's own (see `database.Dialect`). Words are in an FTS5 table, by row id."""
+
+    name = "sqlite"
+
+    def insert_new(self, table: Table) -> Insert:
+        """See `database.Dialect`."""
+        return insert(table).on_conflict_do_nothing()
+
+    def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
+        """See `database.Dialect`."""
+        added = insert(_words(search)).prefix_with("OR REPLACE").values(rowid=bindparam("key"), words=bindparam("said"))
+        connection.execute(added, [{"key": key, "said": said} for key, said in words])
+
+    def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
+        """See `database.Dialect`."""
+        connection.execute(delete(_words(search)).where(column("rowid").in_(keys)))
+
+    def find_words(
+        self, connection: Connection, search: str, tokens: Sequence[str], *, first: int, below: int, limit: int
+    ) -> Sequence[int]:
+        """See `database.Dialect`. FTS5 finds in the order of the row ids, either way, and goes on where it is told."""
+        words = _words(search)
+        asked = " AND ".join(tokens)
+        found = select(words.c.rowid).where(
+            words.c[search_table(search)].match(asked), words.c.rowid >= first, words.c.rowid < below
+        )
+        return connection.scalars(found.order_by(words.c.rowid.desc()).limit(limit)).all()
+
+    def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
+        """See `database.Dialect`."""
+        return connection.execute(statement, execution_options={"yield_per": ROWS_AT_ONCE})
+
+    def size_bytes(self, connection: Connection, tables: Tables) -> int:
+        """See `database.Dialect`. The write-ahead log does not count."""
+        pages, page_bytes = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
+        )
+        return int(pages) * int(page_bytes)
+
+    def is_collision(self, error: DBAPIError) -> bool:
+        """See `database.Dialect`."""
+        return _code(error) in COLLISIONS
+
+    def ailment(self, error: DBAPIError) -> str:
+        """See `database.Dialect`."""
+        return AILMENTS.get(_code(error) & PRIMARY, "")
+
+
+def search_table(search: str) -> str:
+    """The FTS5 table.
+
+    FTS5 makes further tables, named after it with `_data` and the like: with this ending, no service's name can make
+    them those of another.
+    """
+    return f"{search}_fts"
+
+
+def _words(search: str) -> Any:
+    name = search_table(search)
+    # In a MATCH, FTS5 takes the table's own name for a column.
+    return table(name, column("rowid"), column("words"), column(name))
+
+
+def _code(error: DBAPIError) -> int:
+    return getattr(error.orig, "sqlite_errorcode", 0)

@@ -1,0 +1,98 @@
+"""The store of one service in a database."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL
+
+from penstock_server.store.sql.database import Database
+from penstock_server.store.sql.embedded import EmbeddedDatabase
+from penstock_server.store.sql.messages import SqlMessages
+from penstock_server.store.sql.migrator import Migrator
+from penstock_server.store.sql.retention import SqlRetention
+from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.sessions import SqlSessions
+from penstock_server.store.sql.sqlite import SqliteDialect
+from penstock_server.store.sql.turns import SqlTurns
+
+if TYPE_CHECKING:
+    from penstock_server.store.sql.networked import NetworkedDialect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """How a store is used; `config.py` says what the fields mean."""
+
+    service: str
+    migrate: bool = True
+    store_pool_size: int = 16
+    store_timeout_s: float = 1.0
+    idempotency_window_s: float = 86_400.0
+
+
+class SqlStore:
+    """Sessions, messages and runs of one service (see `store.Store`).
+
+    Args:
+        instance: the name of the instance that executes runs; empty for a tool, which does not.
+    """
+
+    def __init__(self, url: URL, settings: StoreSettings, *, instance: str = "") -> None:
+        self.database = database_of(url, settings, instance=bool(instance))
+        self.tables = Tables(settings.service)
+        self._settings = settings
+        self._instance = instance
+
+    async def open(self) -> None:
+        """Connects and migrates. Raises StoreError."""
+        await self.database.open()
+        migrator = Migrator(self.database, self.tables)
+        try:
+            await (migrator.upgrade() if self._settings.migrate else migrator.check())
+        except BaseException:
+            await self.database.close()
+            raise
+        database, tables = self.database, self.tables
+        self.turns = SqlTurns(
+            database,
+            tables,
+            instance=self._instance,
+            idempotency_window_s=self._settings.idempotency_window_s,
+        )
+        self.sessions = SqlSessions(database, tables)
+        self.messages = SqlMessages(database, tables)
+        self.retention = SqlRetention(database, tables)
+        if self._instance and not database.shared:
+            await self.turns.interrupt_others()
+
+    async def close(self) -> None:
+        """Waits for writes under way, and lets go of every connection."""
+        await self.turns.close()
+        await self.database.close()
+
+
+def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Database:
+    """The database at an address.
+
+    Args:
+        instance: whether a server is to use it, and not a tool.
+    """
+    timeout_s = settings.store_timeout_s
+    if url.drivername == "sqlite":
+        path = Path(url.database or "")
+        return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, timeout_s=timeout_s)
+    # Each brings its driver, and both the asynchronous half of SQLAlchemy.
+    from penstock_server.store.sql.networked import NetworkedDatabase
+
+    return NetworkedDatabase(url, _dialect(url), pool_size=settings.store_pool_size, timeout_s=timeout_s)
+
+
+def _dialect(url: URL) -> "NetworkedDialect":
+    if url.drivername == "mysql":
+        from penstock_server.store.sql.mysql import MysqlDialect
+
+        return MysqlDialect()
+    from penstock_server.store.sql.postgresql import PostgresqlDialect
+
+    return PostgresqlDialect()

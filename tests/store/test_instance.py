@@ -1,0 +1,76 @@
+"""An SQLite store has one instance at a time; servers share the other databases."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock_server.store.errors import StoreError
+from penstock_server.store.sql.store import SqlStore, StoreSettings
+from penstock_server.store.sql.url import parse
+
+
+def another(url: str, settings: StoreSettings, instance: str = "another") -> SqlStore:
+    return SqlStore(parse(url), settings, instance=instance)
+
+
+async def test_a_second_instance_on_sqlite_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
+    url, settings = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
+    first = another(url, settings)
+    await first.open()
+    (tmp_path / "link.db").symlink_to(tmp_path / "chat.db")
+    for address in (url, f"sqlite:///{tmp_path}/link.db"):
+        with pytest.raises(StoreError) as refused:
+            await another(address, settings).open()
+        assert f"is in use by process {os.getpid()}" in str(refused.value)
+        assert "--store sqlite:///PATH" in str(refused.value)
+    await first.close()
+    second = another(url, settings)
+    await second.open()
+    await second.close()
+
+
+async def test_a_killed_instance_gives_the_file_free(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
+        "from penstock_server.store.sql.url import parse\n"
+        "async def main():\n"
+        "    await SqlStore(parse(sys.argv[1]), StoreSettings(service='test'), instance='first').open()\n"
+        "    print('open', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    url = f"sqlite:///{tmp_path}/chat.db"
+    process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"open\n"
+    with pytest.raises(StoreError, match=f"is in use by process {process.pid}"):
+        await another(url, StoreSettings(service="test")).open()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    second = another(url, StoreSettings(service="test"))
+    await second.open()
+    await second.close()
+
+
+async def test_a_tool_may_use_the_file_beside_the_instance(tmp_path: Path) -> None:
+    url, settings = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
+    instance, tool = another(url, settings), another(url, settings, instance="")
+    await instance.open()
+    await tool.open()
+    assert (await tool.retention.stats()).sessions == 0
+    await tool.close()
+    await instance.close()
+
+
+@pytest.mark.parametrize("database", ["mysql", "postgresql"])
+async def test_instances_share_the_other_databases(store: SqlStore, store_url: str, settings: StoreSettings) -> None:
+    second = another(store_url, settings)
+    await second.open()
+    assert (await second.retention.stats()).sessions == 0
+    await second.close()

@@ -1,0 +1,257 @@
+"""Lines and rows of other systems become messages, or errors that name them."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from penstock_server.history.importing.entries import EntryRefused, ImportedMessage, ImportedSession
+from penstock_server.history.importing.ids import session_id, user_id
+from penstock_server.history.importing.jsonl import ExportFile
+from penstock_server.history.importing.mapping import Mapping, MappingInvalid, parse
+from penstock_server.history.importing.rows import Rows
+from penstock_server.metadata import SESSION_ID_FORM
+from penstock_server.runs.events import RunStatus
+from penstock_server.store.records import Rating, Role
+
+SESSION = "s" * 32
+TIME = "2024-05-01T12:00:00.123456Z"
+
+
+def read(*lines: object) -> tuple[list[Any], bool | None]:
+    """The entries of lines, errors as their texts; and whether the export was complete."""
+    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+    export = ExportFile(io.BytesIO(text.encode("utf-8", "surrogatepass")))
+    return [str(each) if isinstance(each, EntryRefused) else each for each in export], export.complete
+
+
+def message(**changes: object) -> dict[str, object]:
+    """A message as it is exported."""
+    return {
+        "session": SESSION,
+        "user": "alice",
+        "turn": 3,
+        "role": "ASSISTANT",
+        "text": "It is.",
+        "content": {"sources": [1], "answer": "It is."},
+        "run": "r" * 32,
+        "flow": "chat",
+        "status": "FAILED",
+        "usage": {"inputTokens": 5, "outputTokens": 7},
+        "createTime": TIME,
+        "rating": "LIKE",
+        "ratingComment": "good",
+        "ofALaterVersion": True,
+    } | changes
+
+
+def test_a_message_is_read_as_it_was_exported() -> None:
+    entries, complete = read({"message": message()})
+    assert (len(entries), complete) == (1, None)
+    found = entries[0]
+    assert isinstance(found, ImportedMessage)
+    assert (found.place, found.session, found.user, found.turn, found.role) == (
+        "line 1", SESSION, "alice", 3, Role.ASSISTANT,
+    )  # fmt: skip
+    assert (found.text_of, found.text, found.content) == ("answer", "It is.", {"sources": [1], "answer": "It is."})
+    assert (found.status, found.input_tokens, found.output_tokens) == (RunStatus.FAILED, 5, 7)
+    assert (found.rating, found.rating_comment) == (Rating.LIKE, "good")
+    assert found.create_time == datetime(2024, 5, 1, 12, 0, 0, 123456, UTC)
+
+
+def test_a_question_has_no_status_and_text_without_content_is_a_question() -> None:
+    unset = {"status": "STATUS_UNSPECIFIED", "rating": "RATING_UNSPECIFIED", "usage": None, "content": None}
+    entries, _ = read({"message": message(role="USER", **unset)})
+    assert (entries[0].status, entries[0].content) == (None, {"question": "It is."})
+
+
+def test_frames_of_the_bridge_are_read_and_tell_the_end() -> None:
+    session = {"session": SESSION, "user": "", "flow": "chat", "createTime": TIME, "updateTime": TIME, "metadata": None}
+    frames = [{"event": "session", "id": 1, "data": session}, {"event": "message", "id": 2, "data": message()}]
+    entries, complete = read(*frames)
+    assert ([type(each) for each in entries], complete) == ([ImportedSession, ImportedMessage], False)
+    assert read(*frames, {"event": "done", "id": 2, "data": {}}) == (entries, True)
+
+
+def test_an_export_that_failed_says_so() -> None:
+    entries, complete = read({"event": "error", "id": 2, "data": {"error": {"message": "no database"}}})
+    assert ("no database" in entries[0], complete) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("no json", "is no JSON object"),
+        ("[1]", "is no JSON object"),
+        ("{}", 'is neither {"session": …} nor {"message": …}'),
+        ({"event": "run_started", "data": {}}, "there is no event 'run_started'"),
+        ({"message": None}, "is no JSON object"),
+        ({"message": message(session="short")}, "session: is no session id"),
+        ({"message": message(user=" alice")}, "user: is no user id"),
+        ({"message": message(turn=0)}, "turn: Input should be greater than or equal to 1"),
+        ({"message": message(turn=2**31)}, "turn: Input should be less than or equal to 2147483647"),
+        ({"message": message(role="SYSTEM")}, "role: Input should be 'USER' or 'ASSISTANT'"),
+        ({"message": message(status="DONE")}, "there is no status 'DONE'"),
+        ({"message": message(createTime="yesterday")}, "createTime: "),
+        ({"message": message(createTime="2024-05-01T12:00:00")}, "createTime: "),
+        ({"message": message(ratingComment="a\0b")}, "ratingComment: holds the character NUL"),
+        ({"message": message(content={"answer": 2**60})}, "content.answer: 1152921504606846976 is a whole number"),
+        ('{"message": {"session": "\\ud800"}}', "is no JSON object"),
+        ('{"message": ' + "[" * 10_000, "is no JSON object"),
+    ],
+)  # fmt: skip
+def test_a_line_that_cannot_be_read_is_named_and_the_rest_goes_on(line: object, complaint: str) -> None:
+    entries, _ = read({"message": message()}, "", line, {"message": message(turn=4)})
+    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedMessage]
+    assert entries[1].startswith(f"line 3: {complaint}"), entries[1]
+
+
+def mapping(**changes: object) -> Mapping:
+    """A mapping of a table with roles."""
+    columns = {"session": "chat", "user": "who", "time": "at", "role": "role", "text": "text"}
+    return Mapping.model_validate(
+        {"table": "t", "columns": columns, "session_prefix": "old-system:" + "0" * 21} | changes
+    )
+
+
+async def rows(found: Mapping, *rows: dict[str, object]) -> tuple[list[Any], int]:
+    """The entries of rows, errors as their texts; and how many rows were skipped."""
+
+    async def each() -> AsyncIterator[dict[str, object]]:
+        for row in rows:
+            yield row
+
+    reader = Rows(found)
+    entries = [str(entry) if isinstance(entry, EntryRefused) else entry async for entry in reader.entries(each())]
+    return entries, reader.skipped
+
+
+def row(chat: object = 1, role: object = "user", text: object = "hi", **changes: object) -> dict[str, object]:
+    """A row with roles."""
+    return {"chat": chat, "who": "alice", "at": "2024-05-01 12:00:00", "role": role, "text": text} | changes
+
+
+async def test_a_question_begins_a_turn_and_an_answer_joins_it() -> None:
+    said = ["user", "assistant", "ai", "human", "system", "user", "assistant"]
+    entries, skipped = await rows(mapping(), *(row(role=role) for role in said), row(chat=2))
+    assert [(each.session[-1], each.turn, each.role.name) for each in entries] == [
+        ("1", 1, "USER"), ("1", 1, "ASSISTANT"), ("1", 2, "ASSISTANT"), ("1", 3, "USER"), ("1", 4, "USER"),
+        ("1", 4, "ASSISTANT"), ("2", 1, "USER"),
+    ]  # fmt: skip
+    assert skipped == 1
+
+
+async def test_an_answer_belongs_to_the_sessions_owner_whoever_the_table_says_spoke() -> None:
+    entries, _ = await rows(mapping(), row(), row(role="assistant", who="the bot"), row(who=None))
+    assert {each.user for each in entries} == {"alice"}
+
+
+async def test_a_row_of_a_question_and_an_answer_is_a_turn() -> None:
+    pairs = mapping(
+        columns={"session": "chat", "time": "at", "question": "q", "answer": "a"}, input="input", output="out"
+    )
+    at = {"chat": "c", "at": "2024-05-01T12:00:00+02:00"}
+    entries, _ = await rows(pairs, at | {"q": "1+1?", "a": "2"}, at | {"q": "why?", "a": None})
+    assert [(each.turn, each.content) for each in entries] == [
+        (1, {"input": "1+1?"}), (1, {"out": "2"}), (2, {"input": "why?"}),
+    ]  # fmt: skip
+    assert entries[0].create_time == datetime(2024, 5, 1, 10, tzinfo=UTC)
+
+
+async def test_values_within_json_are_reached_by_a_path() -> None:
+    found = mapping(
+        columns={
+            "session": "chat",
+            "role": {"column": "m", "path": "type"},
+            "text": {"column": "m", "path": "data.parts.1"},
+        },
+        time_default="2024-01-01T00:00:00Z",
+    )
+    value = json.dumps({"type": "human", "data": {"parts": ["no", "yes"]}})
+    entries, _ = await rows(found, {"chat": 1, "m": value}, {"chat": 1, "m": "{"})
+    assert (entries[0].text, entries[0].role, entries[0].create_time.year) == ("yes", Role.USER, 2024)
+    assert entries[1] == "row 2: the column 'm' holds no JSON, which its path asks for"
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (row(chat=None), "the session's column is empty"),
+        (row(role="moderator"), "nothing is said about the role 'moderator': name it under `roles`"),
+        (
+            row(at="yesterday"),
+            "the time cannot be read (Invalid isoformat string: 'yesterday'); `time_format` is 'iso'",
+        ),
+        (row(at=None), "the time cannot be read (it is NULL, and the mapping gives no `time_default`)"),
+        (row(text=b"\xff"), "the column 'text' holds no text"),
+        (row(text="\ud800"), "the column 'text' holds no text"),
+        (row(who="x" * 256), "the user "),
+    ],
+)
+async def test_a_row_that_cannot_be_read_is_named_and_the_rest_goes_on(bad: dict[str, object], complaint: str) -> None:
+    entries, _ = await rows(mapping(), row(), bad, row())
+    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedMessage]
+    assert entries[1].startswith(f"row 2: {complaint}"), entries[1]
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "seconds"),
+    [
+        ("unix_s", 1_700_000_000, 0.0),
+        ("unix_s", "1700000000.5", 0.5),
+        ("unix_ms", 1_700_000_000_250, 0.25),
+        ("unix_us", 1_700_000_000_000_001, 0.000001),
+        ("iso", "2023-11-14T22:13:20Z", 0.0),
+        ("iso", datetime(2023, 11, 14, 22, 13, 20), 0.0),
+        ("%d.%m.%Y %H:%M:%S", "14.11.2023 22:13:20", 0.0),
+    ],
+)  # fmt: skip
+def test_times_are_read_in_the_form_that_the_mapping_names(form: str, value: object, seconds: float) -> None:
+    assert mapping(time_format=form).time(value).timestamp() == 1_700_000_000 + seconds
+
+
+def test_times_without_a_zone_are_in_that_of_the_mapping() -> None:
+    assert mapping(time_zone="Asia/Shanghai").time("2024-05-01 12:00:00") == datetime(2024, 5, 1, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[", "is not YAML"),
+        ("", "Input should be a valid dictionary"),
+        ("table: t", "`columns`: Field required"),
+        ("{table: t, columns: {session: s, time: t, text: x}}", "give either `role` and `text`, or `question` and"),
+        ("{table: t, columns: {session: s, role: r, text: x}}", "give `columns.time`, or `time_default`"),
+        ("{table: t, colums: {}}", "`colums`: Extra inputs are not permitted"),
+        ("{table: t, columns: {session: s, time: t, role: r, text: x}, time_zone: Mars}", "no time zone 'Mars'"),
+        ("{table: t, columns: {session: {column: s, path: a}, time: t, role: r, text: x}}", "a column of its own"),
+    ],
+)
+def test_a_mapping_that_cannot_be_used_says_why(text: str, complaint: str) -> None:
+    with pytest.raises(MappingInvalid) as raised:
+        parse(text)
+    assert complaint in str(raised.value)
+
+
+def test_a_session_keeps_its_name_where_that_is_an_id() -> None:
+    assert session_id("c" * 32) == "c" * 32
+    assert session_id("1", prefix="p" * 31) == "p" * 31 + "1"
+
+
+def test_other_names_of_sessions_become_ids_that_are_always_the_same() -> None:
+    names = ["7", "07", "七", "a b", "x" * 300]
+    assert len({session_id(name) for name in names}) == len(names)
+    assert all(SESSION_ID_FORM.fullmatch(session_id(name)) for name in names)
+    assert session_id("7") == session_id("7")
+
+
+def test_names_of_users_become_what_a_header_can_carry() -> None:
+    assert (user_id("Alice 100%"), user_id("张"), user_id("é%"), user_id("")) == (
+        "Alice 100%",
+        "%E5%BC%A0",
+        "%C3%A9%25",
+        "",
+    )
