@@ -14,7 +14,7 @@ from penstock_bridge.binding import Binding, response_encoder
 from penstock_bridge.body import read_json
 from penstock_bridge.config import BridgeConfig
 from penstock_bridge.errors import Header, Problem, defect, invalid_request, unreachable
-from penstock_bridge.events import Teller, teller, view_field
+from penstock_bridge.events import Teller, entries_of, teller, view_field
 from penstock_bridge.frames import FRAMES, PING
 from penstock_bridge.guard import Guard
 from penstock_bridge.methods import Method
@@ -134,7 +134,9 @@ def rpc(channel: grpc.aio.Channel, method: Method) -> Rpc:
 def media_types(binding: Binding, stream: Method | None) -> tuple[str, ...]:
     """What a mapping can answer with, its favourite first."""
     if binding.method.streams:
-        return (SSE, NDJSON)
+        entries = entries_of(binding.method.output)
+        # A run is watched; records are saved to a file.
+        return (SSE, NDJSON) if entries is not None and entries.of_runs else (NDJSON, SSE)
     return (JSON, SSE, NDJSON) if stream is not None else (JSON,)
 
 

@@ -157,3 +157,14 @@ async def test_a_flows_path_is_encoded_as_it_must_be_sent(bridge, server, web, n
     paths = [path for path in document["paths"] if path.endswith(":invoke") and "{" not in path]
     async with web.post(bridge, paths[0], json={}) as answer:
         assert (await answer.json())["flow"] == name
+
+
+async def test_an_export_is_described_record_by_record(bridge, web):
+    document = await fetch(web, bridge)
+    operation = document["paths"]["/v1/messages:export"]["get"]
+    content = operation["responses"]["200"]["content"]
+    assert set(content) == {"text/event-stream", "application/x-ndjson"}
+    events = content["application/x-ndjson"]["x-events"]
+    assert set(events) == {"session", "message", "done", "error"}
+    assert events["session"] == {"$ref": "#/components/schemas/Session"}
+    assert {"$ref": "#/components/parameters/Chat-User-Id"} in operation["parameters"]

@@ -7,7 +7,7 @@ import grpc
 import orjson
 import pytest
 from google.api import annotations_pb2, http_pb2
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pool, field_mask_pb2, wrappers_pb2  # noqa: F401 - the contract made here uses them
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
 from penstock.v1 import options_pb2
@@ -308,7 +308,7 @@ async def test_a_stream_of_any_messages_is_told_message_by_message(serve, web):
         ("message", 2, "b"),
         ("done", 2, None),
     ]
-    async with web.get(listener, "/s?tags=a") as answer:
+    async with web.get(listener, "/s?tags=a", headers={"Accept": "text/event-stream"}) as answer:
         text = await answer.text()
     assert text.startswith('id: 1\ndata: {"name":""')
     assert text.endswith("event: done\nid: 1\ndata: {}\n\n")
@@ -317,7 +317,7 @@ async def test_a_stream_of_any_messages_is_told_message_by_message(serve, web):
 async def test_a_stream_that_tells_nothing_is_done_at_once(serve, web):
     listener = await serve({"get": "/s", "streams": True})
     async with web.get(listener, "/s") as answer:
-        assert await answer.text() == "event: done\ndata: {}\n\n"
+        assert await answer.text() == '{"event":"done","id":null,"data":{}}\n'
 
 
 async def test_a_stream_without_metadata_that_fails_first_is_an_http_error(serve, web):
@@ -326,7 +326,7 @@ async def test_a_stream_without_metadata_that_fails_first_is_an_http_error(serve
         assert answer.status == 500
     async with web.get(listener, "/s?hidden=true&tags=a") as answer:
         assert answer.status == 200
-        assert "event: error\nid: 1\n" in await answer.text()
+        assert '{"event":"error","id":1,' in await answer.text()
 
 
 async def test_last_event_id_says_where_to_resume_unless_a_parameter_does(serve, web, reason_of):

@@ -187,8 +187,12 @@ async def test_a_run_whose_stopping_server_cannot_wait_is_interrupted(
 
 async def _end(call: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
-        while True:
-            await call.read()
+        await _read_on(call)
+
+
+async def _read_on(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
 
 
 async def test_the_runs_of_an_earlier_boot_are_interrupted(tmp_path: Path, flows: Any, config: ServerConfig) -> None:

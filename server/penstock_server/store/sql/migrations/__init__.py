@@ -4,6 +4,7 @@ Alembic makes the changes (`env.py`, `versions/`). It is imported only where the
 finds all in place does without.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from penstock_server.store.sql.schema import Tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+logger = logging.getLogger("penstock.store")
 
 HEAD = "0001"
 """The newest revision; the last file in `versions/`."""
@@ -49,7 +52,9 @@ def upgrade(connection: Connection, tables: Tables, dialect: Dialect) -> None:
         raise _newer(revision, tables)
     config = _config()
     config.attributes.update(connection=connection, tables=tables, dialect=dialect)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins' names
     command.upgrade(config, "head")
+    logger.info("the tables of the service %s are of revision %s now", tables.service, HEAD)
 
 
 def known() -> dict[str, str]:
