@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test robustness lint contract generate constraints bench clean
+.PHONY: help serve test robustness lint contract generate constraints bench databases clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,16 +22,14 @@ help: ## Show this list.
 serve: .venv/.server ## Serve examples/docs-qa over gRPC, REST and SSE. SERVE_ARGS adds flags.
 	@.venv/bin/penstock serve examples/docs-qa $(SERVE_ARGS)
 
-test: lint contract .tools/client-oldest/.installed .tools/client-newest/.installed ## Run every check and every test. PYTEST_ARGS adds flags.
+test: lint contract databases .tools/client-oldest/.installed .tools/client-newest/.installed ## Run every check and every test. PYTEST_ARGS adds flags.
 	@tools/install-package curl curl "the tests of the commands in the READMEs"
 	@tools/install-package git git "the tests of the contract's checks"
 	@tools/install-package chromium chromium "the tests in a browser"
 	@tools/install-grpcurl
 	$(RUN) pytest --numprocesses auto $(NO_TEST_HANGS) $(PYTEST_ARGS)
 
-robustness: .venv/.dev ## Hurt services and their databases, for an hour or more. ROBUSTNESS_SEED=N replays a run.
-	@tools/install-package mariadbd mariadb-server "the tests on MariaDB"
-	@tools/install-package postgres postgresql "the tests on PostgreSQL"
+robustness: .venv/.dev databases ## Hurt services and their databases, for an hour or more. ROBUSTNESS_SEED=N replays a run.
 	ROBUSTNESS=long $(RUN) pytest --numprocesses auto -o faulthandler_timeout=14400 tests/robustness $(PYTEST_ARGS)
 
 lint: .venv/.dev ## Check style and types.
@@ -52,9 +50,13 @@ generate: .venv/.dev .tools/generate/.installed ## Write everything anew that is
 constraints: ## Take the newest versions of all that is installed into constraints*.txt.
 	tools/update-constraints
 
-bench: .venv/.bench ## Measure beside bare gRPC, bare aiohttp and Envoy. BENCH_ARGS adds flags.
+bench: .venv/.bench databases ## Measure beside bare gRPC, bare aiohttp and Envoy. BENCH_ARGS adds flags.
 	@tools/install-package h2load nghttp2-client "the load runs"
 	$(RUN) benchmarks $(BENCH_ARGS)
+
+databases:
+	@tools/install-package mariadb-install-db mariadb-server "what is tried on MariaDB"
+	@tools/install-package pg_ctlcluster postgresql "what is tried on PostgreSQL"
 
 clean: ## Remove what the other commands made.
 	rm -rf .venv .tools .penstock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

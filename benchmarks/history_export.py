@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import grpc
 
 from benchmarks.calls import WrongAnswer
-from benchmarks.cores import LOAD_CORE, SERVER_CORE
+from benchmarks.cores import LOAD_CORE, PROXY_CORE, SERVER_CORE
 from benchmarks.history_pages import METADATA, stored
+from benchmarks.process import Process
 from benchmarks.sample import Sample
 from benchmarks.subjects import Fleet, Subject
 from penstock.v1.history_pb2 import ExportMessagesRequest
@@ -31,10 +32,11 @@ class Export:
     def measure(self, fleet: Fleet, subject: str) -> Sample:
         """See `Benchmark`. Some of the export is read before, so that what the code itself needs is there."""
         target = fleet.filled(subject, stored(self.messages))
-        cores = target.pin((SERVER_CORE,))
+        cores = target.pin((SERVER_CORE, PROXY_CORE))
         _read(target, WARM_UP_RECORDS)
-        before = target.rss_bytes()
-        with _Highest(target) as highest:
+        server = target.processes[0]
+        before = server.rss_bytes()
+        with _Highest(server) as highest:
             found = _read(target, None)
         if found != self.messages:
             raise WrongAnswer(f"the export has {found} messages instead of {self.messages}")
@@ -42,11 +44,11 @@ class Export:
 
 
 class _Highest:
-    """Watches a subject's memory within a block."""
+    """Watches a process's memory within a block."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, process: Process) -> None:
         self.rss_bytes = 0
-        self._subject = subject
+        self._process = process
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -60,7 +62,7 @@ class _Highest:
 
     def _watch(self) -> None:
         while not self._over.wait(POLL_S):
-            self.rss_bytes = max(self.rss_bytes, self._subject.rss_bytes())
+            self.rss_bytes = max(self.rss_bytes, self._process.rss_bytes())
 
 
 def _read(target: Subject, records_max: int | None) -> int:

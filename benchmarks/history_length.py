@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from benchmarks.calls import ANSWER_TIMEOUT_S, TEXT, WrongAnswer
-from benchmarks.cores import LOAD_CORE, SERVER_CORE
+from benchmarks.cores import LOAD_CORE, PROXY_CORE, SERVER_CORE
 from benchmarks.history_fill import Sessions
 from benchmarks.sample import Sample
 from benchmarks.stores import SQLITE
@@ -35,7 +35,7 @@ class Length:
     def measure(self, fleet: Fleet, subject: str) -> Sample:
         """See `Benchmark`. Short sessions take turns, and so stay short."""
         target = fleet.filled(SQLITE, SHORT_SESSIONS, LONG_SESSIONS)
-        cores = target.pin((SERVER_CORE,))
+        cores = target.pin((SERVER_CORE, PROXY_CORE))
         sessions = SHORT_SESSIONS if subject == SHORT else LONG_SESSIONS
         with grpc.insecure_channel(target.grpc) as channel:
             stub: Any = FlowServiceStub(channel)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from benchmarks.calls import ANSWER_TIMEOUT_S, WrongAnswer
-from benchmarks.cores import LOAD_CORE, SERVER_CORE
+from benchmarks.cores import LOAD_CORE, PROXY_CORE, SERVER_CORE
 from benchmarks.history_fill import CHINESE, COMMON, RARE_EVERY, TURNS, Sessions, rare, user
 from benchmarks.sample import Sample
 from benchmarks.subjects import TOKEN, Fleet
@@ -47,7 +47,7 @@ class Pages:
         """See `Benchmark`. One caller, whose calls follow one another."""
         sessions = stored(self.messages)
         target = fleet.filled(subject, sessions)
-        cores = target.pin((SERVER_CORE,))
+        cores = target.pin((SERVER_CORE, PROXY_CORE))
         with grpc.insecure_channel(target.grpc) as channel:
             stub: Any = HistoryServiceStub(channel)
             chosen = (sessions.id(self._random.randrange(sessions.count)) for _ in count())

@@ -40,8 +40,9 @@ class Process:
             os.sched_setaffinity(int(thread.name), {core})
 
     def cpu_s(self) -> float:
-        """User and system time of all its threads so far."""
-        return sum(_times(Path(f"/proc/{self.pid}/stat"))[:2]) * _TICK_S
+        """User and system time of all its threads and children so far."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(sum(_times(Path(f"/proc/{pid}/stat"))) for pid in (self.pid, *children)) * _TICK_S
 
     def rss_bytes(self) -> int:
         """Resident memory."""

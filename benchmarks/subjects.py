@@ -123,13 +123,13 @@ class Fleet:
     def _storing(self, name: str, *sessions: Sessions) -> Subject:
         folder = self._path("store")
         folder.mkdir()
-        store = stores.address(name, folder, self._stack)
+        store, databases = stores.empty(name, folder, self._stack)
         if sessions:
             fill(store, *sessions)
         process, at = self.penstock(
             "server", "server", CHAT, "--grpc", "127.0.0.1:0", "--token", TOKEN, "--store", store
         )
-        return Subject(name=name, processes=(process,), grpc=at["grpc"])
+        return Subject(name=name, processes=(process, *databases), grpc=at["grpc"])
 
     def _baseline(self, module: str) -> tuple[Process, dict[str, str]]:
         ready_file = self._path("ready")

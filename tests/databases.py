@@ -66,13 +66,11 @@ class DatabaseServer(ABC):
     def frozen(self) -> Iterator[None]:
         """Within the block, the server keeps its connections and answers nothing."""
         pids = self._pids()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(pids, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            _signal(pids, signal.SIGCONT)
 
     def create(self, database: str) -> str:
         """Makes an empty database, and returns its address."""
@@ -99,8 +97,7 @@ class DatabaseServer(ABC):
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:
             return
-        for pid in self._pids() if number is signal.SIGKILL else [self.process.pid]:
-            os.kill(pid, number)
+        _signal(self._pids() if number is signal.SIGKILL else [self.process.pid], number)
         self.process.wait(STOP_TIMEOUT_S)
         self.process = None
 
@@ -147,7 +144,6 @@ class MariaDb(DatabaseServer):
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
             "--performance-schema=OFF",
-            "--innodb-buffer-pool-size=64M",
             "--max-connections=200",
             *self._safety(),
         ]
@@ -194,9 +190,8 @@ class PostgreSql(DatabaseServer):
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.folder,
-            "shared_buffers": "64MB",
             "max_connections": 200,
-            **({} if self.durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            **({} if self.durable else {"fsync": "off", "full_page_writes": "off"}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [*_unprivileged(), _binary(self.binary), "-D", str(self.folder / "data"), *options]
@@ -246,6 +241,12 @@ def free_port() -> int:
     """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # a server's children come and go
+            os.kill(pid, number)
 
 
 def _found(name: str) -> str | None:

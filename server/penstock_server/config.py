@@ -79,12 +79,12 @@ class ServerConfig(BaseModel):
     store: str = Field(
         "",
         description="Where runs and what is said in them are kept: sqlite:///PATH, "
-        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none. "
+        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none (--no-store). "
         "Not given: chat_history.db in the data folder.",
     )
     migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
     store_pool_size: int = Field(
-        16, ge=1, description="How many connections to MySQL or PostgreSQL the service has at most."
+        16, ge=2, description="How many connections to MySQL or PostgreSQL the service has at most."
     )
     store_timeout_s: float = Field(
         1.0, gt=0, description="How long the store may take to answer, in seconds, before calls fail as UNAVAILABLE."

@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "README.zh-CN.md", "docs/flows.md", "docs/http.md", "docs/grpc.md"]
+PAGES = ["README.md", "README.zh-CN.md", "docs/flows.md", "docs/http.md", "docs/grpc.md", "docs/history.md"]
 GRPCURL = REPOSITORY / ".tools/bin/grpcurl"
 STAND_IN = REPOSITORY / "tests/project/grpcurl_by_buf"
 

@@ -64,9 +64,9 @@ def _lost(turns: Iterable[Turn], found: Found) -> Iterator[str]:
             question = lines.get((turn.session, run, USER))
             answer = lines.get((turn.session, run, ASSISTANT))
             if question is None or question.text != turn.text:
-                yield f"lost: the accepted question {turn.text!r} of run {run}; {turn}"
+                yield f"lost: the accepted question {turn.text!r} of run {run}: {turn}"
             elif turn.finished and (answer is None or answer.status != SUCCEEDED or answer.turn != question.turn):
-                yield f"lost: the answer to {turn.text!r} of run {run}; {turn}"
+                yield f"lost: the answer to {turn.text!r} of run {run}: {turn}"
     for line in lines.values():
         if line.role == ASSISTANT and line.status == SUCCEEDED and not line.text.startswith(ANSWER):
             yield f"spoiled: the answer of run {line.run} is {line.text!r}"

@@ -25,4 +25,4 @@ async def test_no_turn_is_lost_or_doubled(tmp_path: Path, database_of: Callable[
                     await traffic.steady()
                     await proxy.cut_commit(answered=campaign.random.random() < 0.5, timeout_s=COMMIT_TIMEOUT_S)
                 await traffic.steady()
-            await campaign.check(service, live_runs=store.live_runs())
+            await campaign.check(service, store.live_runs)

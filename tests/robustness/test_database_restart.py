@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.robustness.campaign import IS_LONG, Campaign, faults
+from tests.robustness.campaign import WITHIN_S, Campaign, faults
 from tests.robustness.stores import ServerStore
 from tests.robustness.traffic import Refusal, Traffic
 
@@ -15,9 +15,6 @@ from penstock.status import Code
 RESTARTS = faults(quick=5, long=100)
 OUTAGE_S_MIN, OUTAGE_S_MAX = 1.0, 2.5
 """Longer than a call waits for a database that may come back."""
-WITHIN_S = 1.0 if IS_LONG else 2.5
-"""How soon a call is refused that the database does not let through, and how soon the first one succeeds once the
-database accepts. The promise is a second; the quick form shares its machine with other tests."""
 CONNECTIONS_MAX = 16
 """`store_pool_size`."""
 ANSWER_TIMEOUT_S = 10.0
@@ -39,7 +36,7 @@ async def test_calls_fail_clearly_and_succeed_again(
             (Code.UNAVAILABLE, "STORE_UNAVAILABLE")
         }
         assert await asyncio.to_thread(store.connections) <= CONNECTIONS_MAX
-        await campaign.check(service, live_runs=await asyncio.to_thread(store.live_runs))
+        await campaign.check(service, store.live_runs)
 
 
 async def _outage(traffic: Traffic, store: ServerStore, outage_s: float) -> None:

@@ -18,7 +18,7 @@ from penstock.status import Code
 from penstock.v1.flow_pb2 import InvokeRequest
 from penstock.v1.flow_pb2_grpc import FlowServiceStub
 
-RATE_PER_S = 160.0
+RATE_PER_S = 130.0
 RATE_PER_S_MIN = 100.0
 """How many turns a service must acknowledge, answers included, before a fault counts for anything."""
 WINDOW_S = 0.5

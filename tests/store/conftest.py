@@ -7,8 +7,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from tests.databases import DatabaseServer, MariaDb, PostgreSql, running
+from tests.store.numbers import numbers, opened
 
+from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 from penstock_server.store.sql.url import parse
@@ -97,3 +100,12 @@ async def store(store_url: str, settings: StoreSettings) -> AsyncIterator[SqlSto
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def db(empty_url: str) -> AsyncIterator[Database]:
+    """A database with a table of numbers: 1 and 2, both with the value 0."""
+    async with opened(empty_url) as database:
+        await database.alone("numbers", numbers.create)
+        await database.write(lambda each: each.execute(insert(numbers), [{"id": key, "value": 0} for key in (1, 2)]))
+        yield database

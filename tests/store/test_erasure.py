@@ -218,5 +218,3 @@ async def test_nothing_is_orphaned_by_turns_that_are_taken_meanwhile(store: SqlS
         assert (await store.sessions.get(session, EVERYBODY)).message_count == counted["messages"]
     await store.sessions.erase_user("alice")
     assert await rows(store) == NOTHING
-
-

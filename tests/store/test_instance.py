@@ -1,9 +1,9 @@
 """An SQLite store has one instance at a time; servers share the other databases."""
 
 import os
-import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,9 @@ async def test_a_second_instance_on_sqlite_is_refused_and_told_what_to_do(tmp_pa
     await second.close()
 
 
-async def test_a_killed_instance_gives_the_file_free(tmp_path: Path) -> None:
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is an instance on the file `chat.db`."""
     code = (
         "import asyncio, sys\n"
         "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
@@ -44,16 +46,21 @@ async def test_a_killed_instance_gives_the_file_free(tmp_path: Path) -> None:
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())"
     )
-    url = f"sqlite:///{tmp_path}/chat.db"
-    process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    with process.stdout:
+    address = f"sqlite:///{tmp_path}/chat.db"
+    with subprocess.Popen([sys.executable, "-c", code, address], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
-    with pytest.raises(StoreError, match=f"is in use by process {process.pid}"):
-        await another(url, StoreSettings(service="test")).open()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    second = another(url, StoreSettings(service="test"))
+        yield process
+        process.kill()
+
+
+async def test_a_killed_instance_gives_the_file_free(running: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    url, settings = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
+    with pytest.raises(StoreError, match=f"is in use by process {running.pid}"):
+        await another(url, settings).open()
+    running.kill()
+    running.wait()
+    second = another(url, settings)
     await second.open()
     await second.close()
 

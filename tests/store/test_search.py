@@ -64,7 +64,7 @@ async def found(store: SqlStore, query: str, **conditions: object) -> list[str]:
         ("x" * 200, "x" * 200),
         ("a\0b", "b"),
         ("𠀀𠀁 rare", "𠀀𠀁"),
-        ("+operators -are \"just\" (text)* ~", "-are +operators* \"just\" ~(text)"),
+        ('+operators -are "just" (text)* ~', '-are +operators* "just" ~(text)'),
         ("either OR both AND NOT near", "or and not NEAR"),
     ],
 )

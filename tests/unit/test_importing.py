@@ -76,6 +76,14 @@ def test_frames_of_the_bridge_are_read_and_tell_the_end() -> None:
     assert read(*frames, {"event": "done", "id": 2, "data": {}}) == (entries, True)
 
 
+def test_a_message_without_a_user_belongs_to_the_user_of_its_session() -> None:
+    session = {"session": SESSION, "user": "alice", "createTime": TIME}
+    entries, _ = read(
+        {"session": session}, {"message": message(user="")}, {"message": message(session="t" * 32, user="")}
+    )
+    assert [each.user for each in entries] == ["alice", "alice", ""]
+
+
 def test_an_export_that_failed_says_so() -> None:
     entries, complete = read({"event": "error", "id": 2, "data": {"error": {"message": "no database"}}})
     assert ("no database" in entries[0], complete) == (True, False)

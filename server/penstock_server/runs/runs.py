@@ -97,17 +97,21 @@ class Runs:
         except FlowFailed as failure:
             _log_failure(f"the inputs of flow {flow.spec.flow}", failure)
             raise
-        run = self._admit(flow, command)
-        try:
-            earlier = await self._store(run)
-        except BaseException:
+        while True:
+            run = self._admit(flow, command)
+            try:
+                earlier = await self._store(run)
+            except BaseException:
+                self._forget(run)
+                raise
+            if earlier is None:
+                self._start(run, flow, arguments)
+                return run
             self._forget(run)
-            raise
-        if earlier is not None:
-            self._forget(run)
-            return self._repeat(flow, command, earlier)
-        self._start(run, flow, arguments)
-        return run
+            if earlier.status.terminal or self._executes(earlier.run):
+                return self._repeat(flow, command, earlier)
+            # It may yet be taken back, for its own caller was not told of it, or another instance executes it.
+            await asyncio.sleep(repeat.POLL_S)
 
     def flow(self, name: str) -> Flow:
         """The flow of this id; the default flow for the empty id. Raises FlowNotFound."""
@@ -202,6 +206,10 @@ class Runs:
         assert self._turns is not None  # noqa: S101 - the record comes from there
         run.task = self._loop.create_task(repeat.follow(run, self._turns.run, self._wait_local))
         return run
+
+    def _executes(self, name: str) -> bool:
+        run = self._live.get(name)
+        return run is not None and run.task is not None
 
     async def _wait_local(self, name: str) -> bool:
         run = self._live.get(name)

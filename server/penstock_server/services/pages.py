@@ -37,8 +37,8 @@ def page_token(query: object, next: Cursor | None) -> str:
     """
     if next is None:
         return ""
-    position = struct.pack(f">{len(next)}q", *next)
-    return urlsafe_b64encode(_digest(query, position) + position).decode().rstrip("=")
+    packed = struct.pack(f">{len(next)}q", *next)
+    return urlsafe_b64encode(_digest(query, packed) + packed).decode().rstrip("=")
 
 
 def position(query: object, token: str) -> Cursor | None:
@@ -51,13 +51,13 @@ def position(query: object, token: str) -> Cursor | None:
         return None
     try:
         data = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-        digest, found = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        if digest == _digest(query, found) and token == urlsafe_b64encode(data).decode().rstrip("="):
-            return struct.unpack(f">{len(found) // 8}q", found)
+        digest, packed = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+        if digest == _digest(query, packed) and token == urlsafe_b64encode(data).decode().rstrip("="):
+            return struct.unpack(f">{len(packed) // 8}q", packed)
     except (ValueError, struct.error):
         pass
     raise InvalidRequest.of([("pageToken", "is not one that this method gave for the same request")])
 
 
-def _digest(query: object, position: bytes) -> bytes:
-    return blake2b(position + repr(query).encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES).digest()
+def _digest(query: object, packed: bytes) -> bytes:
+    return blake2b(packed + repr(query).encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES).digest()

@@ -85,8 +85,6 @@ class Messages(Protocol):
     async def search(self, filter: SearchFilter, after: Cursor | None, size: int) -> Page[MessageRecord]:
         """At most `size` messages that hold every word, the newest first.
 
-        A page may hold fewer, or none, before the last: a search looks at so many messages at a time.
-
         Raises:
             InvalidRequest: there is no word in the query.
             SessionNotFound: the filter names a session, and there is none.

@@ -137,8 +137,8 @@ class HistoryServiceServicer(object):
 
         Every word of the query must occur, in any order, among the first 16384 characters of the message; letters match
         without case. Text in scripts that are written without spaces (Chinese, Japanese, Korean, Thai and others) is matched
-        by its pairs of characters, and a query may be as short as one of them. A page may hold fewer messages than asked
-        for, or none, and still not be the last: only `next_page_token` tells.
+        by its pairs of characters, and a query may be as short as one of them. Where messages are large, a page holds fewer
+        than asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,8 +52,8 @@ class HistoryServiceStub:
 
     Every word of the query must occur, in any order, among the first 16384 characters of the message; letters match
     without case. Text in scripts that are written without spaces (Chinese, Japanese, Korean, Thai and others) is matched
-    by its pairs of characters, and a query may be as short as one of them. A page may hold fewer messages than asked
-    for, or none, and still not be the last: only `next_page_token` tells.
+    by its pairs of characters, and a query may be as short as one of them. Where messages are large, a page holds fewer
+    than asked for.
     """
     ExportMessages: _grpc.UnaryStreamMultiCallable[_history_pb2.ExportMessagesRequest, _history_pb2.ExportMessagesResponse]
     """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
@@ -92,8 +92,8 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
 
     Every word of the query must occur, in any order, among the first 16384 characters of the message; letters match
     without case. Text in scripts that are written without spaces (Chinese, Japanese, Korean, Thai and others) is matched
-    by its pairs of characters, and a query may be as short as one of them. A page may hold fewer messages than asked
-    for, or none, and still not be the last: only `next_page_token` tells.
+    by its pairs of characters, and a query may be as short as one of them. Where messages are large, a page holds fewer
+    than asked for.
     """
     ExportMessages: _aio.UnaryStreamMultiCallable[_history_pb2.ExportMessagesRequest, _history_pb2.ExportMessagesResponse]  # type: ignore[assignment]
     """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
@@ -165,8 +165,8 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Every word of the query must occur, in any order, among the first 16384 characters of the message; letters match
         without case. Text in scripts that are written without spaces (Chinese, Japanese, Korean, Thai and others) is matched
-        by its pairs of characters, and a query may be as short as one of them. A page may hold fewer messages than asked
-        for, or none, and still not be the last: only `next_page_token` tells.
+        by its pairs of characters, and a query may be as short as one of them. Where messages are large, a page holds fewer
+        than asked for.
         """
 
     @_abc_1.abstractmethod

@@ -48,6 +48,7 @@ class ExportFile:
         self.complete: bool | None = None
         self.read_bytes = 0
         self._file = file
+        self._session: _Session | None = None
 
     def __iter__(self) -> Iterator[Entry | EntryRefused]:
         """The entries in order; a line that is none comes as the error that says why."""
@@ -65,13 +66,21 @@ class ExportFile:
         try:
             name, data = self._unwrapped(_OBJECT.validate_json(line))
             if name == "session":
-                yield _session(_Session.model_validate(data), place)
+                self._session = _Session.model_validate(data)
+                yield _session(self._session, place)
             elif name == "message":
-                yield _message(_Message.model_validate(data), place)
+                yield _message(self._owned(_Message.model_validate(data)), place)
         except EntryRefused as error:
             yield EntryRefused(f"{place}: {error}")
         except ValidationError as error:
             yield EntryRefused(f"{place}: {_complaint(error)}")
+
+    def _owned(self, message: "_Message") -> "_Message":
+        """The message; where it names no user, with that of its session."""
+        session = self._session
+        if message.user or session is None or session.session != message.session:
+            return message
+        return message.model_copy(update={"user": session.user})
 
     def _unwrapped(self, found: Mapping[str, Any]) -> tuple[str, Any]:
         """The record's name and content."""

@@ -124,11 +124,13 @@ class EmbeddedDatabase:
         return error.message if isinstance(error, StoreUnavailable) else self.dialect.ailment(error) or str(error.orig)
 
     def _check_file(self) -> None:
-        if self._path.is_dir():
-            raise StoreError(f"the store {self._path} is a folder; name a file in it: sqlite:///{self._path}/NAME.db")
-        if not self._create and not self._path.exists():
-            raise StoreError(f"there is no store {self._path}; `penstock db upgrade` makes it")
         try:
+            if self._path.is_dir():
+                raise StoreError(
+                    f"the store {self._path} is a folder; name a file in it: sqlite:///{self._path}/NAME.db"
+                )
+            if not self._create and not self._path.exists():
+                raise StoreError(f"there is no store {self._path}; `penstock db upgrade` makes it")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch(mode=0o600)
         except OSError as error:

@@ -135,7 +135,7 @@ class Erasure:
     def _messages(self, connection: Connection, session: str, scope: Scope, conditions: Sequence[Condition]) -> Batch:
         owner = find_session(connection, self._tables.sessions, session, scope, lock=True)
         said = self._said(connection, self._tables.messages.c.session_key == owner.session_key, *conditions)
-        # A live run will look for itself when it ends.
+        # A live run stays: its end is still to be written.
         runs = self._runs_behind(connection, said, self._tables.runs.c.status >= RunStatus.SUCCEEDED.value)
         self._remove(connection, said, runs)
         self._count_down(connection, said)

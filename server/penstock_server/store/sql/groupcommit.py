@@ -21,6 +21,10 @@ GROUP_MAX = 64
 """How many writes one transaction makes."""
 RETRY_PAUSE_S = 0.1
 """How long a write waits that did not reach the database, before it is tried again."""
+PATIENCE_CHECK_S = 0.05
+"""How often it is looked who has waited too long."""
+RETRY_AFTER_S = 1.0
+"""When a caller should come back."""
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -30,16 +34,46 @@ have been committed before."""
 
 
 class Pending(Generic[W, R]):
-    """A write that waits for its commit."""
+    """A write that waits for its commit.
 
-    __slots__ = ("committed", "patience_until", "repeated", "tried_until", "write")
+    Its caller may be told sooner than the write is over: that the database does not answer.
+    """
+
+    __slots__ = ("_when_over", "committed", "outcome", "patience_until", "repeated", "tried_until", "write")
 
     def __init__(self, write: W, committed: "asyncio.Future[R]", *, patience_until: float, tried_until: float) -> None:
         self.write = write
         self.committed = committed
+        """What the write comes to; StoreUnavailable where its caller had to wait too long."""
         self.patience_until = patience_until
         self.tried_until = tried_until
         self.repeated = False
+        self.outcome: R | Exception | None = None
+        self._when_over: Callable[[R | Exception], None] | None = None
+
+    def when_over(self, call: Callable[[R | Exception], None]) -> None:
+        """Has `call` made once the write is tried no more, with what it came to."""
+        if self.outcome is not None:
+            call(self.outcome)
+        else:
+            self._when_over = call
+
+    def over(self, outcome: R | Exception) -> None:
+        """The write is tried no more."""
+        self.outcome = outcome
+        self.tell(outcome)
+        if self._when_over is not None:
+            self._when_over(outcome)
+
+    def tell(self, outcome: R | Exception) -> None:
+        """Tells the caller, unless it was told before."""
+        if self.committed.done():
+            return
+        if isinstance(outcome, Exception):
+            self.committed.set_exception(outcome)
+            self.committed.exception()  # who waited for it may have left, and then nobody asks
+        else:
+            self.committed.set_result(outcome)
 
 
 class GroupCommit(Generic[W, R]):
@@ -50,33 +84,44 @@ class GroupCommit(Generic[W, R]):
         self._group = group
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Pending[W, R]] = deque()
+        self._patient: deque[Pending[W, R]] = deque()
+        self._check: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, write: W, *, patience_s: float, tried_s: float) -> "asyncio.Future[R]":
-        """A future of what the write comes to, once it is committed. The write goes on when nobody waits for it.
+    def submit(self, write: W, *, patience_s: float, tried_s: float) -> Pending[W, R]:
+        """Has a write made. It goes on when nobody waits for it.
 
         Args:
-            patience_s: after this, a write that does not reach the database raises StoreUnavailable.
+            patience_s: how long its caller waits at most.
             tried_s: for so long it is tried. When that is over, too, whether it was committed is not known.
         """
         now = self._loop.time()
         committed: asyncio.Future[R] = self._loop.create_future()
         pending = Pending(write, committed, patience_until=now + patience_s, tried_until=now + tried_s)
         self._waiting.append(pending)
+        self._patient.append(pending)
+        if self._check is None:
+            self._check = self._loop.call_later(PATIENCE_CHECK_S, self._check_patience)
         if len(self._tasks) < self._database.writers_max:
             task = self._loop.create_task(self._write_waiting())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return committed
+        return pending
 
-    async def close(self) -> None:
-        """Waits for the writes under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def close(self, timeout_s: float) -> None:
+        """Waits for the writes under way, but no longer than `timeout_s`."""
+        if self._tasks:
+            _, unfinished = await asyncio.wait(self._tasks, timeout=timeout_s)
+            if unfinished:
+                logger.error("the database does not answer: %d writes were given up", self._give_up())
+                for task in unfinished:
+                    task.cancel()
+                await asyncio.wait(unfinished)
+        if self._check is not None:
+            self._check.cancel()
 
     async def _write_waiting(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+        while group := self._next_group():
             try:
                 await self._write(group)
             except StoreUnavailable as failure:
@@ -84,31 +129,41 @@ class GroupCommit(Generic[W, R]):
             except Exception as error:
                 await self._one_by_one(group, error)
 
+    def _next_group(self) -> list[Pending[W, R]]:
+        group: list[Pending[W, R]] = []
+        now = self._loop.time()
+        while self._waiting and len(group) < GROUP_MAX:
+            pending = self._waiting.popleft()
+            if now < pending.tried_until:
+                group.append(pending)
+            else:
+                pending.over(_too_late())
+        return group
+
     async def _write(self, group: Sequence[Pending[W, R]]) -> None:
         writes = [each.write for each in group]
         repeated = any(each.repeated for each in group)
         outcomes = await self._database.write(lambda connection: self._group(connection, writes, repeated))
         for each, outcome in zip(group, outcomes, strict=True):
-            _settle(each, outcome)
+            each.over(outcome)
 
     async def _try_again(self, group: Sequence[Pending[W, R]], failure: StoreUnavailable) -> None:
         now = self._loop.time()
-        again = []
         for each in group:
             each.repeated = True
-            if now >= each.patience_until:
-                _settle(each, failure)
-            if now < each.tried_until:
-                again.append(each)
-        if again:
-            await asyncio.sleep(RETRY_PAUSE_S)
-            self._waiting.extendleft(reversed(again))
+            if now >= each.tried_until:
+                each.over(failure)
+            elif now >= each.patience_until:
+                each.tell(failure)
+        await asyncio.sleep(RETRY_PAUSE_S)
+        # Behind those that came meanwhile: what fails again and again must not keep the others from being tried.
+        self._waiting.extend(each for each in group if each.outcome is None)
 
     async def _one_by_one(self, group: Sequence[Pending[W, R]], error: Exception) -> None:
         """One write that cannot be made must not take the others with it."""
         if len(group) == 1:
             logger.error("a write failed", exc_info=error)
-            _settle(group[0], error)
+            group[0].over(error)
             return
         for each in group:
             try:
@@ -118,13 +173,25 @@ class GroupCommit(Generic[W, R]):
             except Exception as own:
                 await self._one_by_one([each], own)
 
+    def _check_patience(self) -> None:
+        now = self._loop.time()
+        still: list[Pending[W, R]] = []
+        for pending in self._patient:
+            if pending.committed.done():
+                continue
+            if now >= pending.patience_until:
+                pending.tell(_too_late())
+            else:
+                still.append(pending)
+        self._patient = deque(still)
+        self._check = self._loop.call_later(PATIENCE_CHECK_S, self._check_patience) if still else None
 
-def _settle(pending: Pending[W, R], outcome: R | Exception) -> None:
-    if pending.committed.done():
-        return
-    if isinstance(outcome, Exception):
-        pending.committed.set_exception(outcome)
-        # Who waited for it may have left, and then nobody asks.
-        pending.committed.exception()
-    else:
-        pending.committed.set_result(outcome)
+    def _give_up(self) -> int:
+        count = len(self._waiting)
+        while self._waiting:
+            self._waiting.popleft().over(_too_late())
+        return count
+
+
+def _too_late() -> StoreUnavailable:
+    return StoreUnavailable("the store does not answer in time; try again", retry_after_s=RETRY_AFTER_S)

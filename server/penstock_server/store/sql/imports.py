@@ -7,7 +7,7 @@ may be made twice, and one that was cut short may be made again.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, bindparam, case, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, and_, bindparam, case, or_, select, update
 
 from penstock_server.history.importing.entries import Entry, EntryRefused, ImportedMessage, ImportedSession, Written
 from penstock_server.store.records import JsonObject, Role
@@ -36,9 +36,8 @@ class Imports:
         self._look = select(sessions.session, sessions.session_key, sessions.user).where(
             sessions.session.in_(bindparam("sessions", expanding=True))
         )
-        self._find = select(messages.session_key, messages.turn, messages.role, messages.content).where(
-            tuple_(messages.session_key, messages.turn).in_(bindparam("turns", expanding=True))
-        )
+        self._messages = messages
+        self._find = select(messages.session_key, messages.turn, messages.role, messages.content)
         self._update = (
             update(tables.sessions)
             .where(sessions.session_key == bindparam("key"))
@@ -86,12 +85,24 @@ class Imports:
 
     def _plan(self, connection: Connection, entries: Iterable[Entry], found: Mapping[str, Locked]) -> "_Plan":
         messages = [each for each in entries if isinstance(each, ImportedMessage)]
-        turns = sorted({(found[each.session].session_key, each.turn) for each in messages})
-        rows = connection.execute(self._find, {"turns": turns}) if turns else ()
+        rows = connection.execute(self._find.where(self._among(messages, found))) if messages else ()
         plan = _Plan({(row.session_key, row.turn, row.role): documents.load(row.content) for row in rows})
         for each in messages:
             plan.add(each, found[each.session])
         return plan
+
+    def _among(self, messages: Iterable[ImportedMessage], found: Mapping[str, Locked]) -> ColumnElement[bool]:
+        """What holds for messages in the same places. Ranges, for SQLite uses no index for a list of pairs."""
+        turns: dict[int, list[int]] = {}
+        for each in messages:
+            turns.setdefault(found[each.session].session_key, []).append(each.turn)
+        columns = self._messages
+        return or_(
+            *(
+                and_(columns.session_key == key, columns.turn.between(min(each), max(each)))
+                for key, each in turns.items()
+            )
+        )
 
 
 class _Plan:

@@ -29,16 +29,13 @@ WRITERS_MAX = 4
 RECYCLE_S = 1800
 """How old a connection gets: firewalls and servers forget those that lie idle."""
 PING_IDLE_S = 1.0
-"""How long a connection may have lain idle and be used unasked."""
+"""How long a connection may have lain idle and still be used unasked."""
 
 T = TypeVar("T")
 
 
 class NetworkedDialect(Dialect, Protocol):
     """What `NetworkedDatabase` must know of a database."""
-
-    reads_in: IsolationLevel
-    """How connections read: `AUTOCOMMIT` saves the round trips of a transaction."""
 
     def driver_url(self, url: URL) -> URL:
         """The address as SQLAlchemy's driver wants it."""
@@ -70,9 +67,9 @@ class NetworkedDatabase:
         self._url = url
         self._timeout_s = timeout_s
         self._availability = Availability(shown(url))
-        # Two pools, for a connection that only reads may need no transactions.
+        # Two pools, for a connection that only reads needs no transaction, and so fewer round trips.
         self._writing = self._pool("READ COMMITTED", self.writers_max)
-        self._reading = self._pool(dialect.reads_in, max(1, pool_size - self.writers_max))
+        self._reading = self._pool("AUTOCOMMIT", max(1, pool_size - self.writers_max))
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -166,8 +163,11 @@ class NetworkedDatabase:
         return self._availability.failed(reason) if reason else error
 
     def _reason(self, error: Exception) -> str:
-        """What went wrong, in words; without any of ours, in the driver's."""
-        return self._ailment(error) or str(error.orig if isinstance(error, DBAPIError) else error)
+        """What went wrong, for who runs the service: in our words and in the driver's."""
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        said = str(cause.args[-1] if cause.args else cause)
+        ours = self._ailment(error)
+        return f"{ours} ({said})" if ours and said and said != ours else ours or said
 
     def _ailment(self, error: Exception) -> str:
         """What is wrong with the database; empty where it is the work that is wrong."""
@@ -228,5 +228,9 @@ def ping_idle(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkout")
     def ask(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        if monotonic() - record.info.get("used_s", inf) > PING_IDLE_S and not engine.dialect.do_ping(connection):
-            raise DisconnectionError
+        if monotonic() - record.info.get("used_s", inf) < PING_IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except (engine.dialect.loaded_dbapi.Error, OSError) as error:
+            raise DisconnectionError from error  # the pool makes another

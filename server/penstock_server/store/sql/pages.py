@@ -9,9 +9,9 @@ from sqlalchemy import Column, ColumnElement
 from penstock_server.store.records import Cursor, Page, TimeRange
 from penstock_server.store.sql.keys import first_key, to_us
 
-PAGE_CHARS_MAX = 1_000_000
-"""A page ends with the message that brings its contents to so many characters: an answer over 4 MiB is refused by
-clients, and text is sent twice, as itself and within its content."""
+PAGE_CHARS_MAX = 500_000
+"""A page ends with the message that brings its contents to so many characters. Clients refuse answers over 4 MiB unless
+told otherwise; a character may take three bytes, and text is sent twice, as itself and within its content."""
 KEY_MAX = 2**63 - 1
 
 T = TypeVar("T")

@@ -24,10 +24,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSVECTOR, insert
-from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError
 
+from penstock_server.store.sql import tls
 from penstock_server.store.sql.database import ROWS_AT_ONCE
+from penstock_server.store.sql.newest import newest
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.url import option
 
@@ -52,11 +53,15 @@ AILMENTS = {
 """What is wrong with the database, by its SQLSTATE or the beginning of that."""
 
 
+LOOKED_THROUGH = 1_000
+"""How many of the newest messages a search looks through before it asks the index, which has to sort all that it
+lists. The planner knows how common a word is only after the table was analyzed."""
+
+
 class PostgresqlDialect:
     """What is PostgreSQL's own (see `database.Dialect`). Words are a `tsvector` with a GIN index."""
 
     name = "postgresql"
-    reads_in: IsolationLevel = "READ COMMITTED"  # rows are streamed in transactions only
 
     def insert_new(self, table: Table) -> Insert:
         """See `database.Dialect`."""
@@ -79,9 +84,18 @@ class PostgresqlDialect:
         """See `database.Dialect`. The words stand in the statement, so that the planner knows how rare they are."""
         words = _words(search)
         asked = bindparam("asked", " & ".join(f"'{token}'" for token in tokens), type_=String, literal_execute=True)
-        holds = words.c.words.bool_op("@@")(cast(asked, TSQUERY))
-        found = select(words.c.message_key).where(holds, words.c.message_key >= first, words.c.message_key < below)
-        return connection.scalars(found.order_by(words.c.message_key.desc()).limit(limit)).all()
+        looked_at = func.coalesce(words.c.words, cast("", TSVECTOR)).bool_op("@@")(cast(asked, TSQUERY))
+        indexed = words.c.words.bool_op("@@")(cast(asked, TSQUERY))
+        return newest(
+            connection,
+            words,
+            looked_at,
+            lambda: indexed,
+            first=first,
+            below=below,
+            limit=limit,
+            looked_through=LOOKED_THROUGH,
+        )
 
     def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
         """See `database.Dialect`. A cursor lives in a transaction, and connections that read have none otherwise."""
@@ -102,16 +116,20 @@ class PostgresqlDialect:
 
     def connect_args(self, url: URL, timeout_s: float) -> dict[str, Any]:
         """See `NetworkedDialect`."""
-        limit = str(int(timeout_s * 1000))
-        limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        limit_ms = int(timeout_s * 1000)
+        settings = {
+            "application_name": "penstock",
+            "jit": "off",  # compiling takes longer than any query of ours
+            "statement_timeout": limit_ms,
+            "idle_in_transaction_session_timeout": limit_ms,
+            "lock_timeout": limit_ms // 2,  # there is to be time for another try
+        }
         given: dict[str, Any] = {
-            # Compiling a query takes longer than any of ours.
-            "server_settings": {"application_name": "penstock", "jit": "off", **dict.fromkeys(limits, limit)},
+            "server_settings": {name: str(value) for name, value in settings.items()},
+            "ssl": tls.context(url) or False,
         }
         if path := option(url, "host"):
             given["host"] = path
-        if mode := option(url, "sslmode"):
-            given["ssl"] = mode
         return given
 
     def is_collision(self, error: DBAPIError) -> bool:

@@ -62,7 +62,9 @@ class Sayings:
 
 
 def _words(message: Said) -> str:
-    return words.of_message(message.text, user=message.user, session=message.session, flow=message.flow)
+    return words.of_message(
+        message.text, user=message.user, session=message.session, flow=message.flow, status=message.status
+    )
 
 
 def _row(key: int, message: Said) -> dict[str, object]:

@@ -1,25 +1,22 @@
 """Finds messages by their words, the newest first.
 
 The index of words gives keys of messages, and keys begin with the time: the newest that match are the end of what the
-index lists, and a time range is a range of keys. The user, the session and the flow are words themselves, so a search
-among them reads no more of the index than an unlimited one.
+index lists, and a time range is a range of keys. All else that is asked for is a word of the index, too (`words.py`),
+so nothing that the index gives is left out afterwards.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from penstock_server.errors import InvalidRequest
 from penstock_server.store.records import Cursor, MessageRecord, Page, SearchFilter
 from penstock_server.store.sql import words
 from penstock_server.store.sql.database import Dialect
-from penstock_server.store.sql.pages import KEY_MAX, PAGE_CHARS_MAX, key_bound
+from penstock_server.store.sql.pages import KEY_MAX, key_bound, take
 from penstock_server.store.sql.rows import content_chars, find_session, matching, message_record, reachable
 from penstock_server.store.sql.schema import Tables
-
-LOOKED_AT_MAX = 5_000
-"""How many messages that hold the words are looked at for one page, where few of them have the status asked for."""
-STEP_MIN = 100
 
 
 class Search:
@@ -36,32 +33,31 @@ class Search:
         self, connection: Connection, filter: SearchFilter, after: Cursor | None, size: int
     ) -> Page[MessageRecord]:
         """See `store.Messages.search`."""
-        tokens = words.of_query(filter.query, user=filter.scope.user, session=filter.session, flow=filter.flow)
+        tokens = words.of_query(
+            filter.query, user=filter.scope.user, session=filter.session, flow=filter.flow, status=filter.status
+        )
         if not tokens:
             raise InvalidRequest.of([("query", "has no word in it; a word is made of letters or digits")])
         if filter.session:
             find_session(connection, self._tables.sessions, filter.session, filter.scope)
         first, below = _bounds(filter, after)
-        items: list[MessageRecord] = []
-        looked_at = taken = 0
-        while looked_at < LOOKED_AT_MAX:
-            limit = max(size + 1 - len(items), STEP_MIN if looked_at else 0)
-            keys = self._dialect.find_words(
-                connection, self._tables.search, tokens, first=first, below=below, limit=limit
-            )
-            for row in self._load(connection, filter, keys):
-                if len(items) == size or taken >= PAGE_CHARS_MAX:
-                    return Page(items=items, next=(items[-1].message_key,))
-                items.append(message_record(row, row.session, row.user))
-                taken += content_chars(row)
-            if len(keys) < limit:
-                return Page(items=items, next=None)
-            below = keys[-1]
-            looked_at += limit
-        return Page(items=items, next=(below,))
+        keys = self._dialect.find_words(
+            connection, self._tables.search, tokens, first=first, below=below, limit=size + 1
+        )
+        return take(
+            self._load(connection, filter, keys),
+            size,
+            lambda row: message_record(row, row.session, row.user),
+            lambda row: (row.message_key,),
+            chars=content_chars,
+        )
 
-    def _load(self, connection: Connection, filter: SearchFilter, keys: Any) -> Any:
-        """The messages of these keys that are all that was asked for, the newest first."""
+    def _load(self, connection: Connection, filter: SearchFilter, keys: Sequence[int]) -> Iterable[Row[Any]]:
+        """The messages of these keys, the newest first.
+
+        Tokens of ids are digests. That no two of them meet is certain enough for finding, but not for what a caller may
+        see, so the ids themselves are compared.
+        """
         if not keys:
             return []
         messages, sessions = self._tables.messages, self._tables.sessions

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 
+from penstock_server.config import ServerConfig
+from penstock_server.errors import StoreUnavailable
+from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.embedded import EmbeddedDatabase
 from penstock_server.store.sql.messages import SqlMessages
@@ -20,15 +23,19 @@ if TYPE_CHECKING:
     from penstock_server.store.sql.networked import NetworkedDialect
 
 
+def _default(name: str) -> Any:
+    return ServerConfig.model_fields[name].default
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """How a store is used; `config.py` says what the fields mean."""
+    """How a store is used; `ServerConfig` says what the fields mean, and has their defaults."""
 
     service: str
-    migrate: bool = True
-    store_pool_size: int = 16
-    store_timeout_s: float = 1.0
-    idempotency_window_s: float = 86_400.0
+    migrate: bool = _default("migrate")
+    store_pool_size: int = _default("store_pool_size")
+    store_timeout_s: float = _default("store_timeout_s")
+    idempotency_window_s: float = _default("idempotency_window_s")
 
 
 class SqlStore:
@@ -45,31 +52,33 @@ class SqlStore:
         self._instance = instance
 
     async def open(self) -> None:
-        """Connects and migrates. Raises StoreError."""
+        """Connects, migrates, and ends what an instance before this one left behind. Raises StoreError."""
         await self.database.open()
-        migrator = Migrator(self.database, self.tables)
         try:
-            await (migrator.upgrade() if self._settings.migrate else migrator.check())
+            await self._open()
+        except StoreUnavailable as failure:
+            await self.database.close()
+            raise StoreError(f"the store cannot be opened: {failure.message}") from None
         except BaseException:
             await self.database.close()
             raise
-        database, tables = self.database, self.tables
-        self.turns = SqlTurns(
-            database,
-            tables,
-            instance=self._instance,
-            idempotency_window_s=self._settings.idempotency_window_s,
-        )
-        self.sessions = SqlSessions(database, tables)
-        self.messages = SqlMessages(database, tables)
-        self.retention = SqlRetention(database, tables)
-        if self._instance and not database.shared:
-            await self.turns.interrupt_others()
 
     async def close(self) -> None:
         """Waits for writes under way, and lets go of every connection."""
         await self.turns.close()
         await self.database.close()
+
+    async def _open(self) -> None:
+        database, tables, settings = self.database, self.tables, self._settings
+        migrator = Migrator(database, tables)
+        await (migrator.upgrade() if settings.migrate else migrator.check())
+        window_s = settings.idempotency_window_s
+        self.turns = SqlTurns(database, tables, instance=self._instance, idempotency_window_s=window_s)
+        self.sessions = SqlSessions(database, tables)
+        self.messages = SqlMessages(database, tables)
+        self.retention = SqlRetention(database, tables)
+        if self._instance and not database.shared:
+            await self.turns.interrupt_others()
 
 
 def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Database:
@@ -77,6 +86,9 @@ def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Databas
 
     Args:
         instance: whether a server is to use it, and not a tool.
+
+    Raises:
+        StoreError: a certificate that the address names cannot be read.
     """
     timeout_s = settings.store_timeout_s
     if url.drivername == "sqlite":

@@ -22,6 +22,8 @@ PATIENCE_S = 0.8
 """How long a caller is kept waiting for a database that does not answer. It should know within a second."""
 TRIED_S = 60.0
 """How long an ending is tried: what a flow has done is worth more patience than a caller has."""
+CLOSE_S = 5.0
+"""How long a stopping server waits for writes under way."""
 
 Write = Acceptance | Ending | Withdrawal
 Outcome = Accepted | RunRecord | None
@@ -51,18 +53,18 @@ class SqlTurns:
 
     async def accept(self, acceptance: Acceptance) -> Accepted | RunRecord:
         """See `store.Turns`."""
-        committed = self._commits.submit(acceptance, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
+        pending = self._commits.submit(acceptance, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
         try:
-            outcome = await asyncio.shield(committed)
+            outcome = await asyncio.shield(pending.committed)
         except (asyncio.CancelledError, StoreUnavailable):
-            committed.add_done_callback(lambda _: self._withdraw(acceptance, committed))
+            pending.when_over(lambda outcome: self._withdraw(acceptance, outcome))
             raise
         assert outcome is not None  # noqa: S101 - acceptances come to something
         return outcome
 
     async def finish(self, ending: Ending) -> None:
         """See `store.Turns`."""
-        await asyncio.shield(self._commits.submit(ending, patience_s=PATIENCE_S, tried_s=TRIED_S))
+        await asyncio.shield(self._commits.submit(ending, patience_s=PATIENCE_S, tried_s=TRIED_S).committed)
 
     async def run(self, run: str) -> RunRecord | None:
         """See `store.Turns`."""
@@ -79,11 +81,11 @@ class SqlTurns:
 
     async def close(self) -> None:
         """Waits for the writes under way."""
-        await self._commits.close()
+        await self._commits.close(CLOSE_S)
 
-    def _withdraw(self, acceptance: Acceptance, committed: "asyncio.Future[Outcome]") -> None:
+    def _withdraw(self, acceptance: Acceptance, outcome: Outcome | Exception) -> None:
         """Nobody was told of the run. It is taken back if it was committed, or if that is not known."""
-        if isinstance(committed.exception() or committed.result(), (StoreUnavailable, Accepted)):
+        if isinstance(outcome, (StoreUnavailable, Accepted)):
             withdrawal = Withdrawal(run=acceptance.run, session=acceptance.session)
             self._commits.submit(withdrawal, patience_s=TRIED_S, tried_s=TRIED_S)
 

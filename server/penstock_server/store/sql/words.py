@@ -7,8 +7,8 @@ interpret: 3 to 60 of `a-z 0-9`, beginning with an `x` that no stop word begins 
 - A word is a run of letters, digits and marks, compared by NFKC and case folding (Unicode's NFKC_Casefold).
 - Text in scripts that are written without spaces has no such words: there, each character and each pair of neighbours
   is a token. A query's run of such characters is looked for by its pairs, a single character by itself.
-- The user, the session and the flow of a message are tokens too, so that a search among them is an intersection inside
-  the index.
+- The user, the session and the flow of a message are tokens too, and so is the status of an answer's run. A search
+  among them is an intersection inside the index.
 """
 
 import re
@@ -18,12 +18,14 @@ from hashlib import blake2b
 from operator import add
 from unicodedata import category, normalize
 
+from penstock_server.runs.events import RunStatus
+
 INDEXED_CHARS_MAX = 16_384
 """How much of a message can be found: its first characters. What a pasted book holds after them is not."""
 TOKEN_CHARS_MAX = 60
 DIGEST_BYTES = 10
 
-WORD, DIGEST, SPACELESS, USER, SESSION, FLOW = "xw", "xd", "xc", "xu", "xs", "xf"
+WORD, DIGEST, SPACELESS, USER, SESSION, FLOW, STATUS = "xw", "xd", "xc", "xu", "xs", "xf", "xt"
 
 _SPACELESS = re.compile(
     "["
@@ -38,24 +40,27 @@ _WORD = re.compile(f"[^\\W_][\\w{_MARKS}]*")
 _ASCII_WORD = re.compile("[a-z0-9]+")
 
 
-def of_message(text: str, *, user: str, session: str, flow: str) -> str:
+def of_message(text: str, *, user: str, session: str, flow: str, status: RunStatus | None) -> str:
     """The tokens by which a message is found, with a space between them; each once."""
-    return " ".join([*_scope(user, session, flow), *_indexed(_normal(text[:INDEXED_CHARS_MAX]))])
+    return " ".join([*_scope(user, session, flow, status), *_indexed(_normal(text[:INDEXED_CHARS_MAX]))])
 
 
-def of_query(query: str, *, user: str = "", session: str = "", flow: str = "") -> list[str]:
+def of_query(
+    query: str, *, user: str = "", session: str = "", flow: str = "", status: RunStatus | None = None
+) -> list[str]:
     """The tokens that a message must hold to be found; none at all if the query holds no word.
 
     Args:
         query: what is looked for.
-        user: look among the messages of this user; empty for all. So with `session` and `flow`.
+        user: look among the messages of this user; empty for all. So with `session`, `flow` and `status`.
     """
     words = _looked_for(_normal(query))
-    return [*_scope(user, session, flow), *words] if words else []
+    return [*_scope(user, session, flow, status), *words] if words else []
 
 
-def _scope(user: str, session: str, flow: str) -> list[str]:
-    named = ((USER, user), (SESSION, session), (FLOW, flow))
+def _scope(user: str, session: str, flow: str, status: RunStatus | None) -> list[str]:
+    # The rarest first: MySQL looks for them one after the other.
+    named = ((SESSION, session), (USER, user), (FLOW, flow), (STATUS, status.name if status else ""))
     return [kind + _digest(name) for kind, name in named if name]
 
 

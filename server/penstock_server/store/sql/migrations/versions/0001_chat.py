@@ -181,7 +181,9 @@ def _search_postgresql(connection: Connection, search: str) -> None:
         f'CREATE TABLE "{search}" (message_key BIGINT NOT NULL, words TSVECTOR NOT NULL, '
         f'CONSTRAINT "{index}_pk" PRIMARY KEY (message_key))'
     )
-    connection.exec_driver_sql(f'CREATE INDEX "{index}_words" ON "{search}" USING gin (words)')
+    # What is not yet in its place is looked through by every search, so it must not be much (512 KiB).
+    pending = "WITH (gin_pending_list_limit = 512)"
+    connection.exec_driver_sql(f'CREATE INDEX "{index}_words" ON "{search}" USING gin (words) {pending}')
 
 
 _SEARCH = {"sqlite": _search_sqlite, "mysql": _search_mysql, "postgresql": _search_postgresql}
