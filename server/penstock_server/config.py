@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from penstock import address
+from penstock_server.flows.media.guard import network_of
 
 MEBIBYTE = 1024 * 1024
 
@@ -75,6 +76,17 @@ class ServerConfig(BaseModel):
     error_text: bool = Field(
         True, description="Whether callers see the text of an exception that a flow raised. The log always has it."
     )
+    media_bytes_max: int = Field(
+        16 * MEBIBYTE, ge=1024, description="The largest image or file among a flow's inputs, in bytes."
+    )
+    fetch_timeout_s: float = Field(
+        20.0, gt=0, description="How long it may take to fetch an image or a file that an input names, in seconds."
+    )
+    outbound_networks: tuple[str, ...] = Field(
+        (),
+        description="Networks, such as `10.1.0.0/16`, from which images and files may be fetched although they are not "
+        "of the public internet. None by default: callers name the addresses.",
+    )
     telemetry: bool = Field(
         False,
         description="Whether calls make OpenTelemetry spans (needs penstock[telemetry]; OTEL_* configures it).",
@@ -84,3 +96,10 @@ class ServerConfig(BaseModel):
     @classmethod
     def _address(cls, value: str) -> str:
         return address.checked(value)
+
+    @field_validator("outbound_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            network_of(network)
+        return value

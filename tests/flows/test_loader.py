@@ -86,7 +86,7 @@ def test_two_flows_with_one_id(write):
         ("inputs: [a]\nnodes: []\n", "1:9", "`inputs` must be a mapping"),
         ("nodes:\n- 5\n", "2:3", "must have a `name`"),
         ("nodes: []\noutputs:\n  o: {type: string}\n", "3:6", "output `o` has no `reference`"),
-        ("nodes: []\ninputs:\n  i: {type: image}\n", "3:13", "type `image` is not supported"),
+        ("nodes: []\ninputs:\n  i: {type: picture}\n", "3:13", "type `picture` is not supported"),
         ("nodes: []\ninputs:\n  i: {type: int, default: abc}\n", "3:27", "default is not of the type `int`"),
     ],
 )

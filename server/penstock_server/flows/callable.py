@@ -4,21 +4,20 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from penstock_server.errors import InvalidRequest
 from penstock_server.flows.docstrings import Docstring, docstring_of
 from penstock_server.flows.failures import Translator, pass_cancellation
 from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
 from penstock_server.flows.inputs import MISSING, Input, Inputs, UnsupportedInput
+from penstock_server.flows.intake import Intake
 from penstock_server.flows.modules import FlowModules
 from penstock_server.flows.outputs import Outputs
 from penstock_server.flows.problems import ProblemFound
 from penstock_server.flows.returns import UNKNOWN, Returns
 from penstock_server.flows.settings import FlowSettings
-from penstock_server.flows.threads import CodeRaised, Threads
+from penstock_server.flows.threads import Threads
 from penstock_server.flows.usercode import UserCode, gathered, is_stream, run_stream
 
 CHAT_INPUT, CHAT_OUTPUT, CHAT_HISTORY = "question", "answer", "chat_history"
@@ -43,28 +42,21 @@ class CallableFlow:
         modules: FlowModules | None,
     ) -> None:
         self.spec = spec
-        self._inputs = inputs
         self._code = code
         self._returns = returns
         self._threads = threads.share(self)
         self._settings = settings
         self._modules = modules
         self._translator = Translator(spec.flow, error_text=settings.error_text)
+        self._intake = Intake(inputs, self._threads, self._translator, settings)
 
     async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.arguments`."""
-        if not self._inputs.has_user_code:
-            return self._inputs.bind(inputs)
-        try:
-            return await self._threads.call(partial(self._inputs.bind, inputs))
-        except CodeRaised as raised:
-            if isinstance(raised.error, InvalidRequest):
-                raise raised.error from None
-            raise self._translator.failure(raised)  # noqa: B904 - its cause is the user's exception
+        return await self._intake.arguments(inputs)
 
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
-        return self._inputs.bind(inputs)
+        return self._intake.bind(inputs)
 
     async def execute(self, arguments: Mapping[str, object], recorder: Recorder) -> dict[str, object]:
         """See `Flow.execute`."""

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from penstock.media import File, Image
 from penstock.values import DEPTH_MAX, INTEGER_MAX, Allowance, InvalidValue
 
 DESCRIBED_DEPTH_MAX = 16
@@ -114,6 +115,8 @@ def _list(value: Sequence[object] | AbstractSet[object], depth_max: int, allowan
 
 
 def _other(value: object, depth_max: int, allowance: Allowance) -> object:
+    if isinstance(value, (Image, File)):
+        return _object(value.to_json(), depth_max, allowance)  # type: ignore[arg-type]
     if isinstance(value, Enum):
         return jsonable(value.value, depth_max, allowance)
     if isinstance(value, BaseModel):
@@ -182,6 +185,8 @@ class _Description:
             return value
         if isinstance(value, str) and not isinstance(value, Enum):
             return self._cut(value)
+        if isinstance(value, (Image, File)):
+            return repr(value)  # its bytes would leave no room for anything else
         if isinstance(value, BaseModel):
             return self._object(dict(value), depth)
         fields = fields_of(value)

@@ -25,5 +25,20 @@ class FlowSettings:
     document_bytes_max: int = 512 * 1024
     """How large a flow's YAML document may be."""
 
+    media_bytes_max: int = 16 * 1024 * 1024
+    """How large an image or a file among the inputs may be."""
+
+    media_max: int = 16
+    """How many images and files are fetched for one call at most."""
+
+    fetch_timeout_s: float = 20.0
+    """How long it may take to fetch an image or a file that an input names."""
+
+    fetches_max: int = 32
+    """How many images and files are fetched at once; further ones wait."""
+
+    outbound_networks: tuple[str, ...] = ()
+    """Networks, such as `10.1.0.0/16`, that may be fetched from although they are not of the public internet."""
+
     snapshot_bytes_max: int = 64 * 1024 * 1024
     """How many bytes of a flow's files count towards its snapshot; of larger folders, sizes stand for the rest."""

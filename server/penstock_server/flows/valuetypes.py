@@ -7,6 +7,8 @@ from typing import Any
 
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.inputs import MISSING, Input
+from penstock_server.flows.media.defaults import MEDIA_TYPES
+from penstock_server.flows.media.hints import FILE, IMAGE, LIST, OBJECT
 from penstock_server.flows.problems import listed
 
 HINTS: Mapping[str, Any] = {
@@ -14,8 +16,10 @@ HINTS: Mapping[str, Any] = {
     "double": float,
     "bool": bool,
     "string": str,
-    "list": list[Any],
-    "object": dict[str, Any],
+    "list": LIST,
+    "object": OBJECT,
+    "image": IMAGE,
+    "file": FILE,
 }
 """The type hint of each type."""
 
@@ -26,6 +30,8 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "string": {"type": "string"},
     "list": {"type": "array", "items": {}},
     "object": {"type": "object"},
+    "image": {"type": "object"},
+    "file": {"type": "object"},
 }
 """The JSON Schema of each type."""
 
@@ -59,8 +65,11 @@ def text_of(item: Item | None) -> str:
 
 
 def _default(name: str, kind: str, item: Item | None, problems: Problems) -> Any:
-    """The default as a value of the type; text is read as the type's own notation, as prompt flow does."""
-    if item is None:
+    """The default as a value of the type; text is read as the type's own notation, as prompt flow does.
+
+    Those that are images or files are read by `media.defaults`, which knows the folder.
+    """
+    if item is None or kind in MEDIA_TYPES:
         return MISSING
     value = item.plain()
     if isinstance(value, str) and kind not in ("", "string"):

@@ -34,6 +34,9 @@ def load(targets: Sequence[str], config: ServerConfig) -> list[Flow]:
         sync_threads_max=config.sync_threads_max,
         node_log_bytes_max=config.node_log_bytes_max,
         error_text=config.error_text,
+        media_bytes_max=config.media_bytes_max,
+        fetch_timeout_s=config.fetch_timeout_s,
+        outbound_networks=config.outbound_networks,
     )
     try:
         return load_all(targets, settings=settings)

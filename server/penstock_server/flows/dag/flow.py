@@ -17,6 +17,8 @@ from penstock_server.flows.document import Problems
 from penstock_server.flows.failures import Translator, pass_cancellation
 from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
 from penstock_server.flows.inputs import MISSING, Input, Inputs
+from penstock_server.flows.intake import Intake
+from penstock_server.flows.media.defaults import with_defaults
 from penstock_server.flows.modules import FlowModules
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads
@@ -37,19 +39,19 @@ class DagFlow:
     ) -> None:
         self.spec = spec
         self._plan = plan
-        self._inputs = inputs
         self._modules = modules
         self._threads = threads.share(self)
         self._settings = settings
         self._translator = Translator(spec.flow, error_text=settings.error_text)
+        self._intake = Intake(inputs, self._threads, self._translator, settings)
 
     async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
-        """See `Flow.arguments`; the types of a YAML document hold no code."""
-        return self._inputs.bind(inputs)
+        """See `Flow.arguments`."""
+        return await self._intake.arguments(inputs)
 
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
-        return self._inputs.bind(inputs)
+        return self._intake.bind(inputs)
 
     async def execute(self, arguments: Mapping[str, object], recorder: Recorder) -> dict[str, object]:
         """See `Flow.execute`."""
@@ -87,7 +89,10 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
     """
     folder = path.parent
     problems = Problems(file)
-    graph = graphs.read(document.read(path, file, settings.document_bytes_max), problems)
+    yaml = document.read(path, file, settings.document_bytes_max)
+    graph = graphs.read(yaml, problems)
+    inputs = with_defaults(graph.inputs, yaml, folder, settings.media_bytes_max, problems)
+    graph = replace(graph, inputs=inputs)
     modules = FlowModules(folder)
     try:
         workshop = Workshop(folder=folder, modules=modules, threads=threads, problems=problems)
@@ -98,8 +103,8 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
         modules.close()
         raise
     version = snapshot.of_folder(folder, settings.snapshot_bytes_max)
-    spec, inputs = _described(graph, plan, folder.name, version)
-    return DagFlow(spec=spec, plan=plan, inputs=inputs, modules=modules, threads=threads, settings=settings)
+    spec, checked = _described(graph, plan, folder.name, version)
+    return DagFlow(spec=spec, plan=plan, inputs=checked, modules=modules, threads=threads, settings=settings)
 
 
 def _described(graph: Graph, plan: Plan, flow: str, version: str) -> tuple[FlowSpec, Inputs]:
