@@ -26,6 +26,7 @@ class Seen:
     model: str
     key: str
     body: dict[str, Any]
+    headers: dict[str, str]
     sent: int = 0
     """How many chunks have been sent."""
     left_at: float | None = None
@@ -127,7 +128,7 @@ class ModelServer:
         model = request.match_info.get("model") or body["model"]
         body["model"] = model
         earlier = sum(each.model == model for each in self.seen)
-        seen = Seen(path=request.path, model=model, key=_key(request), body=body)
+        seen = Seen(path=request.path, model=model, key=_key(request), body=body, headers=dict(request.headers))
         self.seen.append(seen)
         found = faults.refusal(model, seen.key, self._keys, answers.token_count(body), earlier)
         if found is None:
