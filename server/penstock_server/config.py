@@ -87,6 +87,15 @@ class ServerConfig(BaseModel):
         description="Networks, such as `10.1.0.0/16`, from which images and files may be fetched although they are not "
         "of the public internet. None by default: callers name the addresses.",
     )
+    connections: str = Field(
+        "", description="A file of connections; it goes before the connections.yaml of flows and of the data folder."
+    )
+    data: str = Field(".penstock", description="The data folder.")
+    model_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        description="How long a model may say nothing, in seconds: until its answer begins, and between two pieces.",
+    )
     telemetry: bool = Field(
         False,
         description="Whether calls make OpenTelemetry spans (needs penstock[telemetry]; OTEL_* configures it).",

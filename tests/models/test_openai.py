@@ -88,6 +88,12 @@ async def test_tool_calls_come_whole(model: ChatModel, stream: bool) -> None:
     assert answer.finish_reason == "tool_calls"
 
 
+async def test_a_call_of_a_function_comes_in_the_message(model: ChatModel) -> None:
+    answer = await model.answer(ask("tools", "Delft", functions=[TOOLS[0]["function"]]))
+    call = {"name": "weather", "arguments": '{"city": "Delft"}'}
+    assert answer.message == {"role": "assistant", "content": None, "function_call": call}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_arguments_of_a_tool_that_are_no_json_are_told_with_the_tool(model: ChatModel, stream: bool) -> None:
     request = ask("bad-arguments", tools=TOOLS)

@@ -28,9 +28,9 @@ def said(body: Json) -> str:
 
 
 def asked(messages: Sequence[Json], role: str = "user") -> str:
-    """The text of the last message of a role; an image in it is told by its type and size."""
+    """The text of the last message of a role, trimmed; an image in it is told by its type and size."""
     content = next((each.get("content") for each in reversed(messages) if each["role"] == role), "") or ""
-    return content if isinstance(content, str) else "".join(map(_part, content))
+    return (content if isinstance(content, str) else "".join(map(_part, content))).strip()
 
 
 def tool_calls(body: Json) -> list[dict[str, Any]]:
@@ -45,6 +45,14 @@ def tool_calls(body: Json) -> list[dict[str, Any]]:
         function = {"name": tool["function"]["name"], "arguments": arguments}
         calls.append({"id": f"call_{number}", "type": "function", "function": function})
     return calls
+
+
+def function_call(body: Json) -> dict[str, str] | None:
+    """The same for `functions`, of which the first one is called."""
+    if body["model"] != "tools" or not body.get("functions"):
+        return None
+    arguments = _filled(body["functions"][0].get("parameters", {}), asked(body["messages"]))
+    return {"name": body["functions"][0]["name"], "arguments": json.dumps(arguments)}
 
 
 def tokens(text: str) -> list[str]:

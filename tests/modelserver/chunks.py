@@ -10,8 +10,10 @@ CREATED = 1_700_000_000
 DONE = b"data: [DONE]\n\n"
 
 
-def message(text: str, calls: Sequence[Json]) -> Json:
+def message(text: str, calls: Sequence[Json], function_call: Json | None = None) -> Json:
     """The message of the assistant."""
+    if function_call:
+        return {"role": "assistant", "content": None, "function_call": function_call}
     return {"role": "assistant", "content": None if calls else text} | ({"tool_calls": list(calls)} if calls else {})
 
 

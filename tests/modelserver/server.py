@@ -81,7 +81,8 @@ class ModelServer:
         if not body.get("stream"):
             usage = (answers.token_count(body), len(answers.tokens(text)))
             finish = "content_filter" if seen.model == "filtered-answer" else None
-            return web.json_response(completion(seen.model, message(text, calls), usage, finish))
+            said = message(text, calls, answers.function_call(body))
+            return web.json_response(completion(seen.model, said, usage, finish))
         chunks = Chunks(body, calls)
         return await self._streamed(request, seen, chunks.all(answers.tokens(text), answers.token_count(body)))
 

@@ -22,6 +22,15 @@ class FlowSettings:
     error_text: bool = True
     """Whether callers see the text of exceptions that flow code raises; without it they see the exception's type."""
 
+    connections: str = ""
+    """The operator's file of connections; empty for none."""
+
+    data: str = ".penstock"
+    """The data folder; it may hold a file of connections, too."""
+
+    model_timeout_s: float = 300.0
+    """How long a model may say nothing: until its answer begins, and between two pieces of it."""
+
     document_bytes_max: int = 512 * 1024
     """How large a flow's YAML document may be."""
 

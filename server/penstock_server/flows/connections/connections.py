@@ -9,6 +9,7 @@ from penstock.connections import Connection, InvalidConnection
 from penstock_server.flows.connections import environment, file
 from penstock_server.flows.connections.declaration import Declaration
 from penstock_server.flows.problems import ProblemFound, did_you_mean, listed
+from penstock_server.flows.settings import FlowSettings
 
 FILE = "connections.yaml"
 """What the file is called in a flow's folder and in the data folder."""
@@ -82,6 +83,11 @@ def load(
     if explicit:
         declared.update(file.read(Path(explicit)))
     return Connections(declared, environ)
+
+
+def of_flow(folder: Path, settings: FlowSettings) -> Connections:
+    """The connections for a flow in a folder, from the files that the settings name. Raises as `load` does."""
+    return load(folder, explicit=settings.connections, data=Path(settings.data))
 
 
 def _files(*folders: Path | None) -> Sequence[Path]:

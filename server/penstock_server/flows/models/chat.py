@@ -49,6 +49,8 @@ class Answer:
     """The whole text; of a stream, it stays empty until the end."""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     """The calls that it asks for, in the protocol's form."""
+    function_call: dict[str, str] | None = None
+    """The call of one of the `functions`, which came before tools: its `name` and its `arguments`."""
     finish_reason: str = ""
     """Why it ended: `stop`, `length`, `tool_calls`."""
     usage: Usage = field(default_factory=Usage)
@@ -56,17 +58,21 @@ class Answer:
     @property
     def message(self) -> dict[str, Any]:
         """The answer as a message, to be put after those of the request."""
-        content = self.text or (None if self.tool_calls else "")
-        return {"role": "assistant", "content": content} | ({"tool_calls": self.tool_calls} if self.tool_calls else {})
+        calls = {"tool_calls": self.tool_calls, "function_call": self.function_call}
+        found = {key: value for key, value in calls.items() if value}
+        return {"role": "assistant", "content": self.text or (None if found else ""), **found}
 
 
 class ChatModel(Protocol):
-    """A model behind a connection. Both methods count the tokens in the record of the node that asks (`usage`).
+    """A model behind a connection. It counts the tokens in the record of the node that asks (`usage`).
 
     Raises:
         UpstreamUnavailable: it cannot be reached, is busy, broke off or fell silent; another try may help.
         ModelRefused: another try would not: the key, the model's name, the length, a content filter.
     """
+
+    async def check(self) -> str:
+        """Asks whether it is there and takes the key, once; returns what is worth knowing."""
 
     async def answer(self, request: ModelRequest) -> Answer:
         """The whole answer. Cancelling the task ends the request at once."""

@@ -31,7 +31,7 @@ class EventData:
         for line in self._lines(received):
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-                self._event_bytes += len(line)
+                self._event_bytes += len(line) + 1
             elif not line and self._data:
                 yield self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                 self._data.clear()

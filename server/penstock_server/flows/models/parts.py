@@ -29,6 +29,7 @@ class Parts:
         self.done = False
         self._texts: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
+        self._function: dict[str, str] | None = None
         self._refusal = ""
 
     def event(self, data: bytes) -> str:
@@ -60,6 +61,7 @@ class Parts:
             message = choice.get("message") or {"content": choice["text"]}
             self._texts.append(message.get("content") or "")
             self._calls = dict(enumerate(map(_call, message.get("tool_calls") or ())))
+            self._function = _function(message["function_call"]) if message.get("function_call") else None
             self._refusal = message.get("refusal") or ""
             self._noted(choice, body)
             "".join(self._texts)
@@ -78,6 +80,7 @@ class Parts:
             raise self.asked.unavailable("broke off in the middle of its answer")
         answer.text = "".join(self._texts)
         answer.tool_calls = [self._calls[index] for index in sorted(self._calls)]
+        answer.function_call = self._function
         answer.finish_reason = self.answer.finish_reason
         answer.usage = self.answer.usage
         self._check(answer)
@@ -100,6 +103,8 @@ class Parts:
             self._refusal += delta.get("refusal") or ""
             for call in delta.get("tool_calls") or ():
                 self._add_call(call)
+            if delta.get("function_call"):
+                self._function = _longer(self._function or {"name": "", "arguments": ""}, delta["function_call"])
         return str(text)
 
     def _noted(self, choice: Mapping[str, Any], body: Any) -> None:
@@ -115,27 +120,28 @@ class Parts:
             raise ValueError
         call = self._calls.setdefault(index, {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
         call["id"] = part.get("id") or call["id"]
-        function = part.get("function") or {}
-        call["function"]["name"] += function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
+        call["function"] = _longer(call["function"], part.get("function") or {})
 
     def _check(self, answer: Answer) -> None:
         if answer.finish_reason == "content_filter":
             raise self.asked.refused("cut its answer off, for a content filter found something in it")
         if self._refusal and not answer.text:
             raise self.asked.refused(f"declined to answer: {self.asked.quoted(self._refusal)}")
-        for call in answer.tool_calls:
+        for function in [call["function"] for call in answer.tool_calls] + [answer.function_call or {}]:
             try:
-                orjson.loads(call["function"]["arguments"] or "{}")
+                orjson.loads(function.get("arguments") or "{}")
             except orjson.JSONDecodeError:
-                name = self.asked.quoted(call["function"]["name"])
+                name = self.asked.quoted(function["name"])
                 raise self.asked.unavailable(f"called the tool `{name}` with arguments that are not JSON") from None
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    return {
-        "id": str(call.get("id") or ""),
-        "type": "function",
-        "function": {"name": str(function["name"]), "arguments": str(function.get("arguments") or "")},
-    }
+    return {"id": str(call.get("id") or ""), "type": "function", "function": _function(call["function"])}
+
+
+def _function(function: Mapping[str, Any]) -> dict[str, str]:
+    return {"name": str(function["name"]), "arguments": str(function.get("arguments") or "")}
+
+
+def _longer(function: Mapping[str, str], part: Mapping[str, Any]) -> dict[str, str]:
+    return {key: so_far + (part.get(key) or "") for key, so_far in function.items()}
