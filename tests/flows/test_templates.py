@@ -6,7 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from penstock_server.flows.templates.messages import Inline, Message, NotMessages
+from penstock.media import Image
+from penstock_server.flows.templates.messages import Message, NotMessages
 from penstock_server.flows.templates.template import Template, TemplateProblem
 
 
@@ -169,17 +170,12 @@ def test_lists_are_written_a_line_each_in_messages_alone():
     assert template("{{xs}}").render({"xs": ["a", "b"]}) == "['a', 'b']"
 
 
-class Picture(Inline):
-    def __str__(self):
-        return "<picture>"
-
-
-def test_inline_values_stand_where_they_were_written():
-    one, two = Picture(), Picture()
+def test_images_stand_where_they_were_written():
+    one, two = Image(b"1", "image/png"), Image(b"2", "image/png")
     found = messages("user:\nlook: ![image]({{one}})\nand\n{{ more[0] }}\nnow ![image](text)", one=one, more=[two])
     assert found == [("user", ("look: ", one, "\nand\n", two, "\nnow ![image](text)"))]
     prompt = template("user:\n{{one}} {{x}}").render({"one": one, "x": "![image](y)"})
-    assert prompt == "user:\n<picture> ![image](y)"
+    assert prompt == f"user:\n{one} ![image](y)"
     assert messages("{{prompt}}", prompt=prompt) == [("user", (one, " ![image](y)"))]
 
 

@@ -1,5 +1,6 @@
 """What flow code returns, as JSON values: exactly for outputs (`jsonable`), roughly for records (`describe`)."""
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.media import File, Image
+from penstock.secret import MASK
 from penstock.values import DEPTH_MAX, INTEGER_MAX, Allowance, InvalidValue
 
 DESCRIBED_DEPTH_MAX = 16
@@ -65,9 +67,12 @@ def fields_of(value: object) -> Mapping[object, object] | None:
     return None
 
 
-def describe(value: object) -> object:
-    """A JSON value that gives a reader an idea of `value`: bounded in depth and size, and never an error."""
-    return _Description().of(value, DESCRIBED_DEPTH_MAX)
+def describe(value: object, name: str = "") -> object:
+    """A JSON value that gives a reader an idea of `value`: bounded in depth and size, and never an error.
+
+    Of what is called a secret, by `name` or by a key inside, it says nothing but that it is there.
+    """
+    return MASK if _hides(name, value) else _Description().of(value, DESCRIBED_DEPTH_MAX)
 
 
 def _text(value: str) -> str:
@@ -207,7 +212,8 @@ class _Description:
             if self._items <= 0:
                 result["…"] = f"{len(value) - len(result)} more"
                 break
-            result[self._cut(key if isinstance(key, str) else _short_repr(key))] = self.of(item, depth - 1)
+            name = self._cut(key if isinstance(key, str) else _short_repr(key))
+            result[name] = MASK if _hides(name, item) else self.of(item, depth - 1)
         return result
 
     def _list(self, value: Sequence[object] | AbstractSet[object], depth: int) -> object:
@@ -227,6 +233,11 @@ class _Description:
         return shown if shown.isascii() else shown.encode(errors="replace").decode()
 
 
+def _hides(name: str, value: object) -> bool:
+    """Whether a value is to be kept back because of its name; what is empty, true or false is no secret."""
+    return bool(_SECRET_NAME.search(name)) and not isinstance(value, bool) and bool(value)
+
+
 def _short_repr(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
@@ -235,3 +246,10 @@ def _short_repr(value: object) -> str:
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= REPR_CHARS_MAX else f"{text[:REPR_CHARS_MAX]}…"
+
+
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(api[_-]?key|access[_-]?key|secret|secret[_-]?key|password|passwd|token|credentials?|authorization)$",
+    re.IGNORECASE,
+)
+"""The names of values that are secrets; `max_tokens` is none."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from penstock_server.flows.casts import CASTS
 from penstock_server.flows.media.hints import VALIDATORS
 
 
@@ -84,13 +85,15 @@ def _has_plain_keys(schema: Any) -> bool:
 
 
 def _is_ours(schema: Any) -> bool:
-    return schema["function"]["function"] in VALIDATORS
+    return schema["function"]["function"] in _OURS
 
 
 def _always(schema: Any) -> bool:
     return True
 
 
+_OURS = VALIDATORS | frozenset(CASTS.values())
+"""Functions of our own that validate."""
 _SCALARS = (type(None), bool, int, float, str)
 _VALUES = frozenset({
     "any", "none", "bool", "int", "float", "decimal", "str", "bytes", "date", "time", "datetime", "timedelta", "uuid",
@@ -111,6 +114,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "tagged-union": _has_plain_tag,
     "function-plain": _is_ours,
     "function-after": _is_ours,
+    "function-before": _is_ours,
     "set": _has_plain_items,
     "frozenset": _has_plain_items,
     "dict": _has_plain_keys,

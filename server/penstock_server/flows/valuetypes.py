@@ -1,10 +1,11 @@
 """The types that a flow's YAML gives to its inputs and outputs."""
 
-import json
 from collections.abc import Mapping
-from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from penstock_server.flows.casts import CASTS
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.inputs import MISSING, Input
 from penstock_server.flows.media.defaults import MEDIA_TYPES
@@ -12,16 +13,16 @@ from penstock_server.flows.media.hints import FILE, IMAGE, LIST, OBJECT
 from penstock_server.flows.problems import listed
 
 HINTS: Mapping[str, Any] = {
-    "int": int,
-    "double": float,
-    "bool": bool,
-    "string": str,
-    "list": LIST,
-    "object": OBJECT,
+    "int": Annotated[int, BeforeValidator(CASTS["int"])],
+    "double": Annotated[float, BeforeValidator(CASTS["double"])],
+    "bool": Annotated[bool, BeforeValidator(CASTS["bool"])],
+    "string": Annotated[str, BeforeValidator(CASTS["string"])],
+    "list": Annotated[LIST, BeforeValidator(CASTS["list"])],
+    "object": Annotated[OBJECT, BeforeValidator(CASTS["object"])],
     "image": IMAGE,
     "file": FILE,
 }
-"""The type hint of each type."""
+"""The type hint of each type; values are cast as prompt flow casts them."""
 
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": "integer"},
@@ -59,6 +60,14 @@ def read_type(what: str, item: Item, problems: Problems) -> str:
     return ""
 
 
+def read_flag(what: str, item: Item, key: str, problems: Problems) -> bool:
+    """Reads a key that is true or false, and false where it is not there."""
+    flag = item.get(key)
+    if flag is not None and not isinstance(flag.value, bool):
+        problems.add(flag, f"{what}: `{key}` must be true or false")
+    return flag is not None and flag.value is True
+
+
 def text_of(item: Item | None) -> str:
     """The text of a scalar; empty where there is none."""
     return "" if item is None or isinstance(item.value, (dict, list)) else str(item.value).strip()
@@ -72,25 +81,10 @@ def _default(name: str, kind: str, item: Item | None, problems: Problems) -> Any
     if item is None or kind in MEDIA_TYPES:
         return MISSING
     value = item.plain()
-    if isinstance(value, str) and kind not in ("", "string"):
-        value = _parsed(value)
-    if not _fits(value, kind):
-        problems.add(item, f"input `{name}`: the default is not of the type `{kind}`")
-        return MISSING
-    return float(value) if kind == "double" and isinstance(value, int) else value
-
-
-def _parsed(text: str) -> object:
+    if not kind or (value == "" and kind != "string"):  # an empty default is none: prompt flow's editor writes it
+        return MISSING if kind else value
     try:
-        return json.loads(text.lower() if text in ("True", "False") else text)
-    except ValueError:
-        return text
-
-
-def _fits(value: object, kind: str) -> bool:
-    if kind == "bool" or isinstance(value, bool):
-        return kind in ("bool", "") and isinstance(value, bool)
-    if kind == "double":
-        return isinstance(value, (int, float)) and isfinite(value)
-    python: Mapping[str, type] = {"int": int, "string": str, "list": list, "object": dict}
-    return not kind or isinstance(value, python[kind])
+        return CASTS[kind](value)
+    except ValueError as error:
+        problems.add(item, f"input `{name}`: the default {error}")
+        return MISSING

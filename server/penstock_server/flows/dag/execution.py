@@ -3,19 +3,21 @@
 import asyncio
 import copy
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from penstock_server.errors import FlowFailed
+from penstock_server.flows.dag.attempts import Attempt, attempted
 from penstock_server.flows.dag.graph import Binding, OutputDeclaration
+from penstock_server.flows.dag.noderun import NodeRun
 from penstock_server.flows.dag.plan import Plan, PlannedNode
 from penstock_server.flows.failures import Translator
-from penstock_server.flows.flow import NodeRecord, NodeStatus, Recorder
-from penstock_server.flows.logs import NodeLog, capture
+from penstock_server.flows.flow import Recorder
 from penstock_server.flows.outputs import Outputs
-from penstock_server.flows.results import describe
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads, report_lost
 from penstock_server.flows.usercode import gathered, is_stream, joined, run_stream
+
+BYPASSED = object()
+"""Stands for the value of a node that was bypassed."""
 
 
 class Execution:
@@ -42,7 +44,7 @@ class Execution:
         self._results: dict[str, object] = {}
         self._waiting = set(plan.nodes)
         self._left = set(plan.nodes)
-        self._running: dict[str, tuple[NodeRecord, NodeLog]] = {}
+        self._running: dict[str, NodeRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._failure: BaseException | None = None
@@ -95,59 +97,88 @@ class Execution:
         self._ended.set()
 
     async def _recorded(self, node: PlannedNode) -> object:
-        record = NodeRecord(node=node.name, start_time=datetime.now(UTC))
-        log = NodeLog(self._settings.node_log_bytes_max)
-        self._running[node.name] = (record, log)
-        capture(log)
-        self._recorder.node_started(record)
+        run = self._running[node.name] = NodeRun(node.name, self._recorder, self._settings.node_log_bytes_max)
         try:
-            value = await self._value(node, self._bound(node, record))
+            if self._is_bypassed(node):
+                self._running.pop(node.name).bypassed()
+                return BYPASSED
+            arguments = self._bound(node)
+            run.describe(arguments)
+            value = await attempted(
+                node.name, node.policy, run.log, lambda attempt: self._value(node, arguments, attempt)
+            )
         except GeneratorExit:
             raise
         except BaseException as raised:
-            if self._is_stopping:
-                self._finish(node.name, NodeStatus.CANCELED)
+            if self._running.pop(node.name, None) is None:
                 raise
-            record.error = self._translator.failure(raised, node.name)
-            self._finish(node.name, NodeStatus.FAILED)
-            raise record.error  # noqa: B904 - its cause is the user's exception
-        record.output = describe(value)
-        self._finish(node.name, NodeStatus.SUCCEEDED)
+            if self._is_stopping:
+                run.canceled()
+                raise
+            failure = self._translator.failure(raised, node.name)
+            run.failed(failure)
+            raise failure  # noqa: B904 - its cause is the user's exception
+        if self._running.pop(node.name, None) is not None:
+            run.succeeded(value)
         return value
 
-    def _bound(self, node: PlannedNode, record: NodeRecord) -> dict[str, object]:
+    def _is_bypassed(self, node: PlannedNode) -> bool:
+        """Whether the node does not run: by its own condition, or because nothing that its inputs refer to has run."""
+        activate = node.activate
+        if activate is None:
+            return bool(node.sources) and all(self._values[name] is BYPASSED for name in node.sources)
+        if activate.when.node and self._values[activate.when.node] is BYPASSED:
+            return True
+        try:
+            return bool(self._found(activate.when) != activate.value)
+        except LookupError as error:
+            raise FlowFailed(f"node `{node.name}`: `activate`: {error.args[0]}") from None
+
+    def _bound(self, node: PlannedNode) -> dict[str, object]:
         arguments: dict[str, object] = {}
         for name, binding in node.inputs.items():
+            if binding.node and self._values[binding.node] is BYPASSED:
+                if name not in node.node.optional:
+                    arguments[name] = None
+                continue
             try:
                 arguments[name] = self._found(binding)
             except LookupError as error:
                 raise FlowFailed(f"node `{node.name}`: input `{name}`: {error.args[0]}") from None
-        record.inputs = {name: describe(value) for name, value in arguments.items()}
         return arguments
 
     def _found(self, binding: Binding) -> object:
+        """What a binding gives, None where its node was bypassed.
+
+        Raises:
+            LookupError: there is nothing at the place that it refers to.
+        """
         reference = binding.reference
         if reference is None:
             return copy.deepcopy(binding.literal)  # the node's code may change it
-        return reference.of(self._values[reference.node] if reference.node else self._arguments[reference.input])
+        if not reference.node:
+            return reference.of(self._arguments[reference.input])
+        value = self._values[reference.node]
+        return None if value is BYPASSED else reference.of(value)
 
-    async def _value(self, node: PlannedNode, arguments: Mapping[str, object]) -> object:
+    async def _value(self, node: PlannedNode, arguments: Mapping[str, object], attempt: Attempt) -> object:
         result = await node.node.call(arguments)
         if node.streamed:
-            return await self._streamed(node, result)
+            return await self._streamed(node, result, attempt)
         return await gathered(result, self._threads) if is_stream(result) else result
 
-    async def _streamed(self, node: PlannedNode, result: object) -> object:
+    async def _streamed(self, node: PlannedNode, result: object, attempt: Attempt) -> object:
         stream = self._outputs.stream(node.streamed, node.name)
         chunks: list[object] = []
 
         def put(chunk: object) -> bool:
             if self._is_stopping:  # the node swallowed its cancellation
                 raise asyncio.CancelledError
+            attempt.is_final = True
             chunks.append(chunk)
             return stream.put(chunk)
 
-        await run_stream(result, self._threads, put, self._outputs.room)
+        await run_stream(result, self._threads, put, lambda: attempt.outside(self._outputs.room()))
         self._results.update(stream.result())
         return joined(chunks) if is_stream(result) else result
 
@@ -155,6 +186,8 @@ class Execution:
         self._values[node.name] = value
         self._left.discard(node.name)
         await self._take_outputs(node.outputs, node.name)
+        if value is BYPASSED and node.streamed:
+            await self._tell(dict.fromkeys(node.streamed))
         self._start_ready(node.feeds)
         if not self._left:
             self._ended.set()
@@ -167,7 +200,9 @@ class Execution:
                 values[output.name] = self._found(output.binding)
             except LookupError as error:
                 raise self._translator.of_output(output.name, error.args[0], node) from None
-        results = self._outputs.json(values, node)
+        await self._tell(self._outputs.json(values, node))
+
+    async def _tell(self, results: Mapping[str, object]) -> None:
         self._results.update(results)
         if results and self._plan.streaming and not self._outputs.tell(results) and self._left:
             await self._outputs.room()
@@ -182,15 +217,5 @@ class Execution:
             if tasks:
                 await asyncio.wait(tasks, timeout=self._settings.cancel_wait_s)
         finally:
-            for name in list(self._running):
-                self._finish(name, NodeStatus.CANCELED)
-
-    def _finish(self, name: str, status: NodeStatus) -> None:
-        """Completes the record of a node and tells it, once."""
-        found = self._running.pop(name, None)
-        if found is not None:
-            record, log = found
-            record.status = status
-            record.logs = log.close()
-            record.end_time = datetime.now(UTC)
-            self._recorder.node_finished(record)
+            while self._running:
+                self._running.popitem()[1].canceled()

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock_server.flows.dag.graph import Binding, Graph, OutputDeclaration
+from penstock_server.flows.dag.graph import Binding, Condition, Graph, NodeDeclaration, OutputDeclaration
 from penstock_server.flows.dag.nodes.node import Node
+from penstock_server.flows.dag.policy import Policy
+from penstock_server.flows.document import Problems
 from penstock_server.flows.flow import JsonSchema
+from penstock_server.flows.problems import did_you_mean
 from penstock_server.flows.valuetypes import SCHEMAS
 
 
@@ -17,8 +20,12 @@ class PlannedNode:
     name: str
     node: Node
     inputs: Mapping[str, Binding]
+    activate: Condition | None
+    policy: Policy
     needs: frozenset[str]
     """The nodes that go before it."""
+    sources: frozenset[str]
+    """Those of them that its inputs refer to."""
     feeds: tuple[str, ...]
     """The nodes that need it."""
     streamed: tuple[str, ...]
@@ -40,35 +47,53 @@ class Plan:
     output_schema: JsonSchema
 
 
-def make(graph: Graph, nodes: Mapping[str, Node]) -> Plan:
-    """Joins a graph that has no problems with its nodes."""
-    streaming = tuple(output.name for output in graph.outputs if _streams(output, nodes))
+def make(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> Plan:
+    """Joins a graph with its nodes: those that run online.
+
+    Raises:
+        FlowLoadError: something is wrong with the graph or its nodes; it holds all that is in `problems`.
+    """
+    _check_fields(graph, nodes, problems)
+    problems.check()
+    outputs = graph.online_outputs
+    streaming = tuple(output.name for output in outputs if _streams(output, nodes))
     return Plan(
-        nodes={name: _planned(name, graph, nodes, streaming) for name in nodes},
-        given=tuple(output for output in graph.outputs if not _node_of(output)),
-        output_names=tuple(output.name for output in graph.outputs),
+        nodes={node.name: _planned(node, graph, nodes, streaming) for node in graph.online_nodes},
+        given=tuple(output for output in outputs if not output.binding.node),
+        output_names=tuple(output.name for output in outputs),
         streaming=streaming,
         output_schema=_schema(graph, nodes),
     )
 
 
-def _planned(name: str, graph: Graph, nodes: Mapping[str, Node], streaming: tuple[str, ...]) -> PlannedNode:
-    declared = next(node for node in graph.nodes if node.name == name)
-    outputs = [output for output in graph.outputs if _node_of(output) == name]
+def _planned(
+    declared: NodeDeclaration, graph: Graph, nodes: Mapping[str, Node], streaming: tuple[str, ...]
+) -> PlannedNode:
+    outputs = [output for output in graph.online_outputs if output.binding.node == declared.name]
     return PlannedNode(
-        name=name,
-        node=nodes[name],
+        name=declared.name,
+        node=nodes[declared.name],
         inputs=declared.inputs,
+        activate=declared.activate,
+        policy=declared.policy,
         needs=declared.needs,
-        feeds=tuple(node.name for node in graph.nodes if name in node.needs),
+        sources=frozenset(binding.node for binding in declared.inputs.values() if binding.node),
+        feeds=tuple(node.name for node in graph.online_nodes if declared.name in node.needs),
         streamed=tuple(output.name for output in outputs if output.name in streaming),
         outputs=tuple(output for output in outputs if output.name not in streaming),
     )
 
 
-def _node_of(output: OutputDeclaration) -> str:
-    reference = output.binding.reference
-    return reference.node if reference else ""
+def _check_fields(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> None:
+    """Checks references such as `${node.total}`: what the node returns must be known to have that field."""
+    for what, binding in graph.bindings(online=True):
+        reference = binding.reference
+        if reference is None or not reference.field or reference.node not in nodes:
+            continue
+        fields = ["output", *nodes[reference.node].output_schema.get("properties", {})]
+        if reference.field not in fields:
+            text = f"{what}: {reference.text}: node `{reference.node}` has no output `{reference.field}`"
+            problems.add(binding.item, text, hint=did_you_mean(reference.field, fields))
 
 
 def _is_whole(output: OutputDeclaration) -> bool:
@@ -78,22 +103,36 @@ def _is_whole(output: OutputDeclaration) -> bool:
 
 
 def _streams(output: OutputDeclaration, nodes: Mapping[str, Node]) -> bool:
-    return _is_whole(output) and nodes[_node_of(output)].is_streaming
+    return _is_whole(output) and nodes[output.binding.node].is_streaming
 
 
 def _schema(graph: Graph, nodes: Mapping[str, Node]) -> JsonSchema:
+    online = graph.online_outputs
+    absent = [output.name for output in graph.outputs if output not in online]
+    said = f"Not given online, for they are of aggregation nodes or for evaluation only: {', '.join(absent)}."
     return {
         "type": "object",
-        "properties": {output.name: _output_schema(output, nodes) for output in graph.outputs},
-        "required": [output.name for output in graph.outputs],
+        **({"description": said} if absent else {}),
+        "properties": {output.name: _output_schema(output, nodes, _bypassable(graph)) for output in online},
+        "required": [output.name for output in online],
         "additionalProperties": False,
     }
 
 
-def _output_schema(output: OutputDeclaration, nodes: Mapping[str, Node]) -> dict[str, Any]:
+def _output_schema(output: OutputDeclaration, nodes: Mapping[str, Node], bypassable: frozenset[str]) -> dict[str, Any]:
     """The declared type's schema, else that of the node; prompt flow checks no output's type, and neither do we."""
     if output.type:
         schema = dict(SCHEMAS[output.type])
     else:
-        schema = dict(nodes[_node_of(output)].output_schema) if _is_whole(output) else {}
+        schema = dict(nodes[output.binding.node].output_schema) if _is_whole(output) else {}
+    if schema and output.binding.node in bypassable:
+        schema = {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "description": output.description} if output.description else schema
+
+
+def _bypassable(graph: Graph) -> frozenset[str]:
+    """The nodes that may be bypassed: those with a condition, and those that need nothing but such nodes."""
+    found = {node.name for node in graph.nodes if node.activate}
+    while more := {node.name for node in graph.nodes if node.name not in found and node.needs and node.needs <= found}:
+        found |= more
+    return frozenset(found)

@@ -27,12 +27,12 @@ WRITTEN = f"{_SECRET}w"
 """Begins a line that the author wrote in full."""
 NAMED = f"{_SECRET}n"
 """Begins a role's line that a value names."""
-INLINE = f"{_SECRET}i"
-"""Begins the number of an inline value."""
+IMAGE = f"{_SECRET}i"
+"""Begins the number of an image."""
 END = f"{_SECRET}e"
 """Ends each of them."""
 
-MARKED = re.compile(f"({WRITTEN}|{NAMED}|{INLINE})(.*?){END}", re.DOTALL)
+MARKED = re.compile(f"({WRITTEN}|{NAMED}|{IMAGE})(.*?){END}", re.DOTALL)
 """What stands between marks: which mark began it, and the text."""
 
 

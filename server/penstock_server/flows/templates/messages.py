@@ -8,14 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from penstock_server.flows.templates.marks import END, HEADERS, INLINE, MARKED, NAMED, ROLES, VALUE_ROLES, unmarked
-
-
-class Inline:
-    """The base of values that stand in a message as themselves rather than as text, such as images.
-
-    `![image]({{ picture }})` and `{{ picture }}` both become the value.
-    """
+from penstock.media import Image
+from penstock_server.flows.templates.marks import END, HEADERS, IMAGE, MARKED, NAMED, ROLES, VALUE_ROLES, unmarked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +17,8 @@ class Message:
     """One message for a model."""
 
     role: str
-    content: str | tuple[str | Inline, ...] = ""
-    """Text; where there are inline values, they and the text between them, in order."""
+    content: str | tuple[str | Image, ...] = ""
+    """Text; where there are images, they and the text between them, in order."""
     name: str = ""
     """Who speaks; empty where the template does not say. A `function` always has one."""
     tool_call_id: str = ""
@@ -37,11 +31,11 @@ class NotMessages(Exception):
     """A rendered template that is no list of messages; the text says why, and what to do."""
 
 
-def split(rendered: str, inline: Mapping[int, Inline]) -> list[Message]:
+def split(rendered: str, images: Mapping[int, Image]) -> list[Message]:
     """The messages of a rendered template that still has its marks.
 
     Args:
-        inline: the inline values in it, by their number.
+        images: the images in it, by their number.
 
     Raises:
         NotMessages: text stands before the first role, or a `tool` or a `function` lacks what it needs.
@@ -51,17 +45,17 @@ def split(rendered: str, inline: Mapping[int, Inline]) -> list[Message]:
     if text:
         hint = "a template for a chat model begins with a line such as `system:` or `user:`"
         raise NotMessages(f"there is text before the first role, {text[:_SHOWN_CHARS]!r}; {hint}")
-    return [_message(section, inline) for section in sections]
+    return [_message(section, images) for section in sections]
 
 
-def without_marks(rendered: str, inline: Mapping[int, Inline]) -> str:
-    """The text of a rendered template; inline values are written as `str` writes them."""
-    return unmarked(_INLINE_MARK.sub(lambda found: str(inline[int(found.group(1))]), rendered))
+def without_marks(rendered: str, images: Mapping[int, Image]) -> str:
+    """The text of a rendered template; images are written as `str` writes them."""
+    return unmarked(_IMAGE_MARK.sub(lambda found: str(images[int(found.group(1))]), rendered))
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A role and what follows its line, with the marks of headers and of inline values."""
+    """A role and what follows its line, with the marks of headers and of images."""
 
     role: str
     text: str
@@ -89,7 +83,7 @@ def _word(found: re.Match[str]) -> str:
     return found.group(2).strip(" \t\n#").removesuffix(":").rstrip().lower()
 
 
-def _message(section: _Section, inline: Mapping[int, Inline]) -> Message:
+def _message(section: _Section, images: Mapping[int, Image]) -> Message:
     headers, text = _headers(section.text)
     role = section.role
     if role == "assistant" and (calls := _calls(headers.get("tool_calls", ""))):
@@ -97,12 +91,12 @@ def _message(section: _Section, inline: Mapping[int, Inline]) -> Message:
     if role == "tool":
         if not headers.get("tool_call_id") or "content" not in headers:
             raise NotMessages("a `tool` message needs the lines `## tool_call_id:` and `## content:`")
-        return Message(role=role, tool_call_id=headers["tool_call_id"], content=_content(text, inline))
+        return Message(role=role, tool_call_id=headers["tool_call_id"], content=_content(text, images))
     if headers.get("name") and "content" in headers:
-        return Message(role=role, name=headers["name"], content=_content(text, inline))
+        return Message(role=role, name=headers["name"], content=_content(text, images))
     if role == "function":
         raise NotMessages("a `function` message needs the lines `## name:` and `## content:`")
-    return Message(role=role, content=_content(section.text, inline))
+    return Message(role=role, content=_content(section.text, images))
 
 
 def _headers(text: str) -> tuple[dict[str, str], str]:
@@ -132,13 +126,13 @@ def _calls(text: str) -> tuple[object, ...]:
     return tuple(found) if isinstance(found, list) else ()
 
 
-def _content(text: str, inline: Mapping[int, Inline]) -> str | tuple[str | Inline, ...]:
+def _content(text: str, images: Mapping[int, Image]) -> str | tuple[str | Image, ...]:
     """The content without the blank lines around it; what ends its last line stays, as in prompt flow."""
     text = _LAST_BLANK_LINES.sub("\n", _FIRST_BLANK_LINES.sub("", text))
-    parts: list[str | Inline] = []
+    parts: list[str | Image] = []
     begin = 0
-    for found in _INLINE_VALUE.finditer(text):
-        parts += [unmarked(text[begin : found.start()]), inline[int(found.group(1) or found.group(2))]]
+    for found in _IMAGE.finditer(text):
+        parts += [unmarked(text[begin : found.start()]), images[int(found.group(1) or found.group(2))]]
         begin = found.end()
     parts.append(unmarked(text[begin:]))
     if len(parts) == 1:
@@ -149,5 +143,5 @@ def _content(text: str, inline: Mapping[int, Inline]) -> str | tuple[str | Inlin
 _SHOWN_CHARS = 60
 _FIRST_BLANK_LINES = re.compile(r"\A\s*\n")
 _LAST_BLANK_LINES = re.compile(r"\n\s*\Z")
-_INLINE_MARK = re.compile(rf"{INLINE}(\d+){END}")
-_INLINE_VALUE = re.compile(rf"!\[[ \t]*image[ \t]*\]\([ \t]*{_INLINE_MARK.pattern}[ \t]*\)|{_INLINE_MARK.pattern}")
+_IMAGE_MARK = re.compile(rf"{IMAGE}(\d+){END}")
+_IMAGE = re.compile(rf"!\[[ \t]*image[ \t]*\]\([ \t]*{_IMAGE_MARK.pattern}[ \t]*\)|{_IMAGE_MARK.pattern}")

@@ -8,33 +8,34 @@ import jinja2
 from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from penstock_server.flows.templates.marks import END, INLINE, RoleLines, is_marked
-from penstock_server.flows.templates.messages import Inline, Message, split, without_marks
+from penstock.media import Image
+from penstock_server.flows.templates.marks import END, IMAGE, RoleLines, is_marked
+from penstock_server.flows.templates.messages import Message, split, without_marks
 
 
 class PromptText(str):
-    """A rendered prompt that remembers the role lines of its template, and the inline values in it.
+    """A rendered prompt that remembers the role lines of its template, and the images in it.
 
     Given to another template as it is, they are role lines there too; anything made of it is plain text.
 
     Attributes:
         marked: the same text with its marks.
-        inline: the inline values, by the number that stands for each of them.
+        images: the images, by the number that stands for each of them.
     """
 
-    __slots__ = ("inline", "marked")
+    __slots__ = ("images", "marked")
     marked: str
-    inline: Mapping[int, Inline]
+    images: Mapping[int, Image]
 
-    def __new__(cls, marked: str, inline: Mapping[int, Inline]) -> "PromptText":
+    def __new__(cls, marked: str, images: Mapping[int, Image]) -> "PromptText":
         """The text of what a template wrote."""
-        text = super().__new__(cls, without_marks(marked, inline))
+        text = super().__new__(cls, without_marks(marked, images))
         text.marked = marked
-        text.inline = inline
+        text.images = images
         return text
 
-    def __getnewargs__(self) -> tuple[str, Mapping[int, Inline]]:  # type: ignore[override]
-        return self.marked, self.inline
+    def __getnewargs__(self) -> tuple[str, Mapping[int, Image]]:  # type: ignore[override]
+        return self.marked, self.images
 
 
 class TemplateProblem(Exception):
@@ -77,7 +78,7 @@ class Template:
     def render(self, values: Mapping[str, object]) -> str:
         """The text. It executes what the template and its values say, so it may block, and raise anything."""
         rendered = self._template.render(values)
-        return PromptText(rendered, dict(_inline_values(values))) if is_marked(rendered) else rendered
+        return PromptText(rendered, dict(_images(values))) if is_marked(rendered) else rendered
 
     def messages(self, values: Mapping[str, object]) -> list[Message]:
         """The text as messages for a chat model; roles are those that the template's author wrote, and no others.
@@ -90,7 +91,7 @@ class Template:
         """
         chat = {name: _with_chat_lists(value) for name, value in values.items()}
         rendered = self._template.render(chat)
-        return split(rendered, dict(_inline_values(chat)))
+        return split(rendered, dict(_images(chat)))
 
 
 class _ChatList(list[Any]):
@@ -104,21 +105,21 @@ def _with_chat_lists(value: object) -> object:
     return _ChatList(map(_with_chat_lists, value)) if isinstance(value, list) else value
 
 
-def _inline_values(value: object) -> Iterator[tuple[int, Inline]]:
-    if isinstance(value, Inline):
+def _images(value: object) -> Iterator[tuple[int, Image]]:
+    if isinstance(value, Image):
         yield id(value), value
     elif isinstance(value, PromptText):
-        yield from value.inline.items()
+        yield from value.images.items()
     elif isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _inline_values(item)
+            yield from _images(item)
 
 
 def _finalized(value: object) -> object:
-    """What an expression writes: of a prompt its marks too, and of an inline value a mark that stands for it."""
+    """What an expression writes: of a prompt its marks too, and of an image a mark that stands for it."""
     if isinstance(value, PromptText):
         return value.marked
-    return f"{INLINE}{id(value)}{END}" if isinstance(value, Inline) else value
+    return f"{IMAGE}{id(value)}{END}" if isinstance(value, Image) else value
 
 
 _ENVIRONMENT = SandboxedEnvironment(
