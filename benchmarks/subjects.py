@@ -22,6 +22,8 @@ BARE_AIOHTTP = "bare aiohttp"
 ENVOY = "server + Envoy"
 SPLIT = "server + bridge"
 ONE = "one process"
+SDK = "openai SDK"
+LLM = "one process, an LLM node"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class Fleet:
         self._environment = dict(environment or {})
         self._subjects: dict[str, Subject] = {}
         self._started = 0
+        self._model: Process | None = None
+        self._model_port = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> "Fleet":
@@ -82,6 +86,20 @@ class Fleet:
         ready_file = self._path("ready")
         process = self._start(role, [str(command), *arguments, "--ready-file", str(ready_file)])
         return process, json.loads(wait_for_file(process, ready_file))
+
+    def model_server(self) -> Process:
+        """The tests' model server."""
+        if self._model is None:
+            self._model_port = free_port()
+            command = [sys.executable, "-m", "tests.modelserver", "--port", str(self._model_port)]
+            self._model = self._start("model", command)
+            wait_for_port(self._model, self._model_port)
+        return self._model
+
+    def model_url(self) -> str:
+        """The base address of the model server."""
+        self.model_server()
+        return f"http://127.0.0.1:{self._model_port}/v1"
 
     def _bare_grpc(self, name: str) -> Subject:
         process, addresses = self._baseline("grpc_echo")
@@ -105,6 +123,17 @@ class Fleet:
     def _one(self, name: str) -> Subject:
         process, at = self.penstock(
             "serve", "serve", *FLOWS, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
+
+    def _llm(self, name: str) -> Subject:
+        connections = self._path("yaml")
+        connections.write_text(f"model: {{type: open_ai, base_url: '{self.model_url()}'}}\n")
+        process, at = self.penstock(
+            "serve",
+            "serve",
+            "benchmarks/ask",
+            *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN, "--connections", str(connections)),
         )
         return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
 
@@ -136,4 +165,5 @@ _BUILDERS = {
     ENVOY: "_envoy",
     SPLIT: "_split",
     ONE: "_one",
+    LLM: "_llm",
 }

@@ -7,11 +7,12 @@ from statistics import median
 from benchmarks import calls
 from benchmarks.first_event import FirstEvent
 from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
+from benchmarks.models import FirstToken, ModelStreams, UpstreamClosed
 from benchmarks.paced import Paced
 from benchmarks.sample import Benchmark, Sample
 from benchmarks.stalled import WRITE_TIMEOUT_S, Stalled
 from benchmarks.startup import Startup
-from benchmarks.subjects import BARE_AIOHTTP, BARE_ENVOY, BARE_GRPC, ENVOY, ONE, SPLIT
+from benchmarks.subjects import BARE_AIOHTTP, BARE_ENVOY, BARE_GRPC, ENVOY, LLM, ONE, SDK, SPLIT
 from benchmarks.throughput import Throughput
 
 Results = dict[str, dict[str, list[Sample]]]
@@ -24,6 +25,7 @@ def benchmarks(seconds: float) -> list[Benchmark]:
         *_unary(seconds),
         *_streams(seconds),
         *_promises(),
+        *_models(seconds),
         Startup(name="startup", title="`penstock serve` to ready"),
     ]
 
@@ -99,6 +101,20 @@ def _promises() -> list[Benchmark]:
             subjects=(ONE,),
             is_grpc=True,
         ),
+    ]
+
+
+def _models(seconds: float) -> list[Benchmark]:
+    return [
+        ModelStreams(
+            name="model-streams",
+            title="A flow with an LLM node, and the openai SDK alone, at the same model server (32 streams at once)",
+            seconds=seconds,
+        ),
+        FirstToken(
+            name="model-first", title="First token, one idle client: what a flow with an LLM node adds to the SDK"
+        ),
+        UpstreamClosed(name="model-closed", title="From a caller's leaving to the end of the request to the model"),
     ]
 
 
@@ -182,6 +198,15 @@ FIGURES = [
             ("Stalled SSE clients, split", "stalled-http", SPLIT),
             ("Stalled gRPC clients", "stalled-grpc", ONE),
         )
+    ),
+    Figure(
+        text="LLM node, tokens/s, to the openai SDK", benchmark="model-streams", subject=LLM, against=SDK, at_least=0.9
+    ),
+    Figure(
+        text="LLM node, first token, added to the SDK's", benchmark="model-first", subject=LLM, unit="ms", at_most=3
+    ),
+    Figure(
+        text="Caller leaves, request to the model ends", benchmark="model-closed", subject=LLM, unit="ms", at_most=50
     ),
     Figure(text="`penstock serve` to ready", benchmark="startup", subject=ONE, unit="s", at_most=1.5),
     Figure(text="`penstock serve` idle", benchmark="startup", subject=ONE, detail="idle_mib", unit="MiB", at_most=110),
