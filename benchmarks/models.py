@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.calls import Call, WrongAnswer, stream
@@ -146,13 +147,13 @@ def _closed_ms(fleet: Fleet, url: str) -> float:
     connection.close()
     while time.monotonic() < left_s + LEFT_TIMEOUT_S:
         time.sleep(0.02)
-        noticed_s = _last_seen(fleet)["left_at"]
+        noticed_s: float | None = _last_seen(fleet)["left_at"]
         if noticed_s is not None:
-            return (float(noticed_s) - left_s) * 1000
+            return (noticed_s - left_s) * 1000
     raise WrongAnswer("the connection to the model stayed open")
 
 
-def _last_seen(fleet: Fleet) -> dict[str, object]:
+def _last_seen(fleet: Fleet) -> dict[str, Any]:
     with urllib.request.urlopen(fleet.model_url().removesuffix("/v1") + "/seen") as answer:
         return dict(json.load(answer)[-1])
 

@@ -111,9 +111,7 @@ def _models(seconds: float) -> list[Benchmark]:
             title="A flow with an LLM node, and the openai SDK alone, at the same model server (32 streams at once)",
             seconds=seconds,
         ),
-        FirstToken(
-            name="model-first", title="First token, one idle client: what a flow with an LLM node adds to the SDK"
-        ),
+        FirstToken(name="model-first", title="First token, one idle client: what an LLM node adds to the SDK"),
         UpstreamClosed(name="model-closed", title="From a caller's leaving to the end of the request to the model"),
     ]
 
@@ -202,12 +200,8 @@ FIGURES = [
     Figure(
         text="LLM node, tokens/s, to the openai SDK", benchmark="model-streams", subject=LLM, against=SDK, at_least=0.9
     ),
-    Figure(
-        text="LLM node, first token, added to the SDK's", benchmark="model-first", subject=LLM, unit="ms", at_most=3
-    ),
-    Figure(
-        text="Caller leaves, request to the model ends", benchmark="model-closed", subject=LLM, unit="ms", at_most=50
-    ),
+    Figure(text="LLM node, first token, added", benchmark="model-first", subject=LLM, unit="ms", at_most=3),
+    Figure(text="LLM node, request ended", benchmark="model-closed", subject=LLM, unit="ms", at_most=50),
     Figure(text="`penstock serve` to ready", benchmark="startup", subject=ONE, unit="s", at_most=1.5),
     Figure(text="`penstock serve` idle", benchmark="startup", subject=ONE, detail="idle_mib", unit="MiB", at_most=110),
 ]

@@ -11,10 +11,14 @@ import sys
 import time
 
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from benchmarks.baselines.loop import new_event_loop
 
-MESSAGES = [{"role": "system", "content": "You count.\n\n"}, {"role": "user", "content": "Count, please.\n"}]
+MESSAGES: list[ChatCompletionMessageParam] = [
+    {"role": "system", "content": "You count.\n\n"},
+    {"role": "user", "content": "Count, please.\n"},
+]
 PAUSE_S = 0.01
 
 
@@ -23,9 +27,8 @@ async def measure(url: str, what: str, model: str, *numbers: str) -> dict[str, f
     async with AsyncOpenAI(base_url=url, api_key="key") as client:
         await _tokens(client, model)
         if what == "first":
-            return {
-                "first_token_ms": statistics.median([await _first_ms(client, model) for _ in range(int(numbers[0]))])
-            }
+            firsts_ms = [await _first_ms(client, model) for _ in range(int(numbers[0]))]
+            return {"first_token_ms": statistics.median(firsts_ms)}
         return {"tokens_per_s": await _rate(client, model, float(numbers[0]), int(numbers[1]))}
 
 
@@ -44,7 +47,7 @@ async def _rate(client: AsyncOpenAI, model: str, seconds: float, streams: int) -
 
 
 async def _tokens(client: AsyncOpenAI, model: str) -> int:
-    chunks = await client.chat.completions.create(model=model, messages=MESSAGES, stream=True)  # type: ignore[call-overload]
+    chunks = await client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
     return sum([1 async for chunk in chunks if chunk.choices and chunk.choices[0].delta.content])
 
 
@@ -52,7 +55,7 @@ async def _first_ms(client: AsyncOpenAI, model: str) -> float:
     await asyncio.sleep(PAUSE_S)
     begin_s = time.monotonic()
     first_s = 0.0
-    async for chunk in await client.chat.completions.create(model=model, messages=MESSAGES, stream=True):  # type: ignore[call-overload]
+    async for chunk in await client.chat.completions.create(model=model, messages=MESSAGES, stream=True):
         if not first_s and chunk.choices and chunk.choices[0].delta.content:
             first_s = time.monotonic()
     return (first_s - begin_s) * 1000
