@@ -1,6 +1,7 @@
 """A flow's folder, with all that its code finds there while the flow is served."""
 
 import logging
+import weakref
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class FlowFolder:
         modules: the modules of its Python files.
         connections: the connections that it may name.
         snapshot: names the version of its files.
-        close: lets go of all of it.
+        close: lets go of all of it; that happens by itself where nobody holds the folder any more.
     """
 
     def __init__(self, folder: Path, yaml: Item, problems: Problems, settings: FlowSettings) -> None:
@@ -46,7 +47,7 @@ class FlowFolder:
             self.snapshot = snapshot.of_folder(self.path, settings.snapshot_bytes_max)
             self.modules = FlowModules(self.path)
             stack.callback(self.modules.close)
-            self.close = stack.pop_all().close
+            self.close = weakref.finalize(self, stack.pop_all().close)
         missing = requirements.missing(self.path)
         if missing:
             text = "%s: %s asks for packages that are not installed here: %s (pip install -r %s)"
