@@ -23,6 +23,9 @@ COMMANDS = {
     "bridge": ("penstock.cli.bridge", "bridge"),
     "init": ("penstock.cli.init", "init"),
     "invoke": ("penstock.cli.invoke", "invoke"),
+    "check": ("penstock.cli.check", "check"),
+    "graph": ("penstock.cli.graph", "graph"),
+    "connections": ("penstock.cli.connections", "connections"),
     "config-reference": ("penstock.cli.reference", "config_reference"),
 }
 
