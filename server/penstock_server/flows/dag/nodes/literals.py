@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from inspect import Parameter
+from types import UnionType
 from typing import Any
 
 from penstock.connections import Connection
@@ -40,7 +41,7 @@ def _wanted(parameter: Parameter, hint: Any) -> tuple[Any, ...]:
     """The types that a parameter asks for; where it has no hint, that of its default."""
     if hint is Parameter.empty:
         return (type(parameter.default),) if parameter.default is not Parameter.empty else (Any,)
-    members = typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
+    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
     return tuple(member for member in members if member is not type(None))
 
 
