@@ -53,8 +53,8 @@ def read_type(what: str, item: Item, problems: Problems) -> str:
     declared = item.get("type")
     if declared is None:
         return ""
-    if declared.value in HINTS:
-        return str(declared.value)
+    if isinstance(declared.value, str) and declared.value in HINTS:
+        return declared.value
     text = f"{what}: the type `{declared.plain()}` is not supported"
     problems.add(declared, text, hint=f"the types are {listed(list(HINTS))}")
     return ""

@@ -110,6 +110,6 @@ def _chosen(name: str, item: Item, variants: Mapping[str, Item], problems: Probl
     if variant is None:
         text = f"node `{name}`: `default_variant_id` names no variant"
         problems.add(default or found, text, hint=did_you_mean(text_of(default), list(known)))
-    elif node is None:
-        problems.add(variant, f"node `{name}`: its default variant has no `node`")
-    return node or item
+    elif node is None or not isinstance(node.value, dict):
+        problems.add(node or variant, f"node `{name}`: its default variant needs a `node`, a mapping")
+    return item if node is None or not isinstance(node.value, dict) else node
