@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from tests.modelserver.server import ModelServer
@@ -22,8 +21,8 @@ async def model_of() -> AsyncIterator[Callable[..., ChatModel]]:
     """The model behind a connection; its pool is closed after the test."""
     made: list[Models] = []
 
-    def make(connection: Connection, **limits: Any) -> ChatModel:
-        made.append(Models(**limits))
+    def make(connection: Connection, *, silence_timeout_s: float = 30) -> ChatModel:
+        made.append(Models(silence_timeout_s=silence_timeout_s))
         return made[-1].of(connection)
 
     yield make

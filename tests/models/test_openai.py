@@ -120,7 +120,7 @@ async def test_one_pool_serves_a_connection(model: ChatModel, server: ModelServe
 
 
 async def test_equal_connections_share_a_model_and_others_do_not() -> None:
-    models = Models()
+    models = Models(silence_timeout_s=30)
     first = models.of(OpenAIConnection(KEY, name="a"))
     assert models.of(OpenAIConnection(KEY, name="a")) is first
     assert models.of(OpenAIConnection("another", name="a")) is not first
@@ -322,4 +322,4 @@ async def test_variables_of_the_sdk_do_not_send_the_request_elsewhere(
 
 async def test_a_connection_that_leads_to_no_model_is_refused() -> None:
     with pytest.raises(ProblemFound, match="`shop` is of the type `custom`, which leads to no model"):
-        Models().of(CustomConnection({"a": "b"}, name="shop"))
+        Models(silence_timeout_s=30).of(CustomConnection({"a": "b"}, name="shop"))

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.media import File, Image
-from penstock.secret import MASK
+from penstock.secret import MASK, masked
 from penstock.values import DEPTH_MAX, INTEGER_MAX, Allowance, InvalidValue
 
 DESCRIBED_DEPTH_MAX = 16
@@ -228,6 +228,7 @@ class _Description:
         return result
 
     def _cut(self, text: str) -> str:
+        text = masked(text)
         room, self._chars = self._chars, max(0, self._chars - len(text))
         shown = text if len(text) <= room else f"{text[:room]}… {len(text) - room} more characters"
         return shown if shown.isascii() else shown.encode(errors="replace").decode()
@@ -242,7 +243,7 @@ def _short_repr(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     try:
-        text = repr(value)
+        text = masked(repr(value))
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= REPR_CHARS_MAX else f"{text[:REPR_CHARS_MAX]}…"

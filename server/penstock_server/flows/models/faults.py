@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import openai
 
 from penstock.connections import Connection
-from penstock.secret import MASK
+from penstock.secret import masked
 from penstock_server.errors import Failure, ModelRefused, UpstreamUnavailable
 from penstock_server.flows.models.events import EVENT_BYTES_MAX, EventTooLarge
 
@@ -52,13 +52,11 @@ class Asked:
 
     def quoted(self, text: object) -> str:
         """What a server or a library said, to be passed on: in one line, short, and without the key."""
-        plain = " ".join(str(text or "").split())
-        for secret in self.connection.secrets.hidden():
-            plain = plain.replace(secret.reveal(), MASK)
+        plain = masked(" ".join(str(text or "").split()))
         return plain if len(plain) <= QUOTED_CHARS_MAX else f"{plain[:QUOTED_CHARS_MAX]}…"
 
     def _text(self, what: str) -> str:
-        where = f"connection `{self.connection.name}`"
+        where = f"connection `{self.connection.name}`" if self.connection.name else self.host
         return f"the model `{self.model}` of {where} {what}" if self.model else f"{where} {what}"
 
     def _metadata(self) -> dict[str, str]:

@@ -12,7 +12,6 @@ from penstock.connections import (
 )
 from penstock_server.flows.models.chat import ChatModel
 from penstock_server.flows.problems import ProblemFound
-from penstock_server.flows.settings import FlowSettings
 
 MODEL_CONNECTIONS = (OpenAIConnection, AzureOpenAIConnection, DashScopeConnection, ServerlessConnection)
 """The connections that lead to models; all of them speak OpenAI's protocol."""
@@ -25,7 +24,7 @@ class Models:
         silence_timeout_s: how long a model may say nothing.
     """
 
-    def __init__(self, *, silence_timeout_s: float = FlowSettings.model_timeout_s) -> None:
+    def __init__(self, *, silence_timeout_s: float) -> None:
         self._silence_timeout_s = silence_timeout_s
         self._models: dict[Connection, Any] = {}
 
