@@ -56,7 +56,7 @@ def test_every_problem_of_a_folder_is_told_at_once_with_its_place(tmp_path: Path
     assert (done.returncode, done.stderr) == (1, "")
     lines = [line for line in done.stdout.splitlines() if line.startswith("shop/")]
     expected = {
-        "shop/flow.dag.yaml:2:20: input `question`: the type `strin` ": "string",
+        "shop/flow.dag.yaml:2:20: input `question`: the type `strin` ": "(did you mean `string`?)",
         "shop/flow.dag.yaml:4:23: output `answer`: ${anser}: ": "(did you mean `answer`?)",
         "shop/flow.dag.yaml:9:22: node `fetch_docs`, input `question`: ": "(did you mean `question`?)",
         "shop/flow.dag.yaml:11:9: node `answer` is of an unknown type": "(did you mean `python`?)",
@@ -66,6 +66,7 @@ def test_every_problem_of_a_folder_is_told_at_once_with_its_place(tmp_path: Path
     for start, part in expected.items():
         assert [line for line in lines if line.startswith(start) and part in line], (start, done.stdout)
     assert len(lines) == len(expected)
+    assert [line.partition(": ")[0] for line in lines] == [start.partition(": ")[0] for start in expected]
     assert done.stdout.endswith("\n6 problems\n")
 
 

@@ -10,7 +10,7 @@ from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.inputs import MISSING, Input
 from penstock_server.flows.media.defaults import MEDIA_TYPES
 from penstock_server.flows.media.hints import FILE, IMAGE, LIST, OBJECT
-from penstock_server.flows.problems import listed
+from penstock_server.flows.problems import listed, meant
 
 HINTS: Mapping[str, Any] = {
     "int": Annotated[int, BeforeValidator(CASTS["int"])],
@@ -56,7 +56,7 @@ def read_type(what: str, item: Item, problems: Problems) -> str:
     if isinstance(declared.value, str) and declared.value in HINTS:
         return declared.value
     text = f"{what}: the type `{declared.plain()}` is not supported"
-    problems.add(declared, text, hint=f"the types are {listed(list(HINTS))}")
+    problems.add(declared, text, hint=meant(text_of(declared), list(HINTS)) or f"the types are {listed(list(HINTS))}")
     return ""
 
 

@@ -41,9 +41,15 @@ def _problems(targets: Sequence[str], config: ServerConfig) -> Sequence[Problem]
         with redirect_stdout(sys.stderr):  # what code of the flows prints is no problem
             flows = load_all(targets, settings=settings_of(config))
     except FlowLoadError as error:
-        return error.problems
+        return _in_reading_order(error.problems)
     asyncio.run(_close(flows))
     return ()
+
+
+def _in_reading_order(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """The problems of each file together, from its beginning to its end."""
+    files = list(dict.fromkeys(each.file for each in problems))
+    return sorted(problems, key=lambda each: (files.index(each.file), each.line, each.column))
 
 
 async def _close(flows: Sequence[Flow]) -> None:
