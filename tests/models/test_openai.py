@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -318,6 +319,19 @@ async def test_variables_of_the_sdk_do_not_send_the_request_elsewhere(
     assert (await model.answer(ask())).text == "You said: Is there tea?"
     assert server.seen[0].key == ""
     assert "from-the-environment" not in str(server.seen[0].headers)
+
+
+async def test_without_the_sdk_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "penstock_server.flows.models.openai", raising=False)
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ProblemFound, match="connection `a` needs the package `openai`") as error:
+        Models(silence_timeout_s=30).of(OpenAIConnection(KEY, name="a"))
+    assert error.value.hint == "pip install 'penstock[openai]'"
+
+
+async def test_a_prompt_that_is_no_unicode_is_refused(model: ChatModel) -> None:
+    with pytest.raises(ModelRefused, match="could not be asked"):
+        await model.answer(ask(text="\ud800"))
 
 
 async def test_a_connection_that_leads_to_no_model_is_refused() -> None:

@@ -62,6 +62,7 @@ def test_an_extra_body_is_for_what_only_some_servers_know() -> None:
         ("tools", {"a": 1}, "`tools` must be a list"),
         ("response_format", "json", "`response_format` must be JSON"),
         ("parallel_tool_calls", "yes", "`parallel_tool_calls` must be true or false"),
+        ("extra_body", {"stream": True}, "`extra_body` cannot hold `stream`"),
         ("user", 3, "`user` must be text"),
     ],
 )

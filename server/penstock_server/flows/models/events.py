@@ -15,9 +15,14 @@ class EventTooLarge(Exception):
 
 
 class EventData:
-    """Cuts a stream of bytes into the data of its events."""
+    """Cuts a stream of bytes into the data of its events.
+
+    Attributes:
+        ended: whether there are no more bytes.
+    """
 
     def __init__(self) -> None:
+        self.ended = False
         self._rest = b""
         self._data: list[bytes] = []
         self._event_bytes = 0
@@ -40,7 +45,8 @@ class EventData:
             raise EventTooLarge
 
     def rest(self) -> Iterator[bytes]:
-        """The data of a last event that lacks its empty line, as some servers end."""
+        """The data of a last event that lacks its empty line, as some servers end; there are no more bytes."""
+        self.ended = True
         yield from self.feed(b"\n\n")
 
     def _lines(self, received: bytes) -> list[bytes]:

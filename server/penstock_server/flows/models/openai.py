@@ -53,9 +53,8 @@ class OpenAIModel:
                     _path(request), body=_body(request), cast_to=object, options=self._options
                 )
         parts.whole(body)
-        answer = parts.ended(Answer())
-        count(answer.usage)
-        return answer
+        count(parts.answer.usage)
+        return parts.ended(Answer())
 
     async def stream(self, request: ModelRequest, answer: Answer) -> AsyncGenerator[str, None]:
         """See `ChatModel.stream`."""
@@ -63,20 +62,14 @@ class OpenAIModel:
         with faults.translated(parts.asked):
             async with asyncio.timeout(self._silence_timeout_s):
                 response = await self._opened(request)
-        decoder = EventData()
         received = response.aiter_bytes()
+        decoder = EventData()
         try:
-            while not parts.done:
-                chunk = await _next(received, parts.asked)
-                with faults.translated(parts.asked):
-                    found = list(decoder.feed(chunk) if chunk is not None else decoder.rest())
-                for data in found:
-                    text = parts.event(data)
-                    if text:
+            while not parts.done and not decoder.ended:
+                for data in await _next(received, decoder, parts.asked):
+                    if text := parts.event(data):
                         yield text
-                if chunk is None:
-                    break
-            else:
+            if not decoder.ended:
                 await _drain(received)
         finally:
             count(parts.answer.usage)
@@ -130,23 +123,22 @@ class OpenAIModel:
 def _client(connection: Connection, silence_timeout_s: float) -> AsyncOpenAI:
     """The SDK's client, with nothing taken from the environment: variables must not send a key somewhere else."""
     timeout = openai.Timeout(silence_timeout_s, connect=CONNECT_TIMEOUT_S)
-    headers: dict[str, Any] = {"OpenAI-Project": Omit()}
+    organization = connection.configs.get("organization")
     options: dict[str, Any] = {
         "api_key": connection.api_key or "none",
-        "admin_api_key": "",
-        "default_headers": headers,
+        "default_headers": {"OpenAI-Organization": organization or Omit(), "OpenAI-Project": Omit()},
         "max_retries": RETRIES_MAX,
         "timeout": timeout,
         "http_client": DefaultAsyncHttpxClient(timeout=timeout, event_hooks={"response": [_impatient]}),
     }
+    client: AsyncOpenAI
     if isinstance(connection, AzureOpenAIConnection):
-        headers["OpenAI-Organization"] = Omit()
-        return AsyncAzureOpenAI(
-            azure_endpoint=connection.api_base, api_version=connection.api_version, azure_ad_token=None, **options
-        )
-    organization = connection.configs.get("organization")
-    headers["OpenAI-Organization"] = organization or Omit()
-    return AsyncOpenAI(base_url=connection.base_url or OPENAI_URL, **options)
+        endpoint, version = connection.api_base, connection.api_version
+        client = AsyncAzureOpenAI(azure_endpoint=endpoint, api_version=version, **options)
+    else:
+        client = AsyncOpenAI(base_url=connection.base_url or OPENAI_URL, **options)
+    client.admin_api_key = None
+    return client
 
 
 async def _impatient(response: Any) -> None:
@@ -165,9 +157,11 @@ def _body(request: ModelRequest) -> dict[str, Any]:
     return {"model": request.model, **given, **request.settings}
 
 
-async def _next(received: AsyncIterator[bytes], asked: Asked) -> bytes | None:
+async def _next(received: AsyncIterator[bytes], decoder: EventData, asked: Asked) -> list[bytes]:
+    """The data of the events that the next bytes complete."""
     with faults.translated(asked):
-        return await anext(received, None)
+        chunk = await anext(received, None)
+        return list(decoder.rest() if chunk is None else decoder.feed(chunk))
 
 
 async def _drain(received: AsyncIterator[bytes]) -> None:

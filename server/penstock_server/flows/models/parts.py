@@ -64,7 +64,7 @@ class Parts:
             self._function = _function(message["function_call"]) if message.get("function_call") else None
             self._refusal = message.get("refusal") or ""
             self._noted(choice, body)
-            "".join(self._texts)
+            "".join(self._texts)  # raises for what is no text
         except SHAPE_ERRORS:
             raise self.asked.unavailable("sent an answer that is not of OpenAI's protocol") from None
         self.done = True
@@ -96,7 +96,7 @@ class Parts:
         delta = choice.get("delta")
         text = (choice.get("text") if delta is None else delta.get("content")) or ""
         if text:
-            self._texts.append("" + text)
+            self._texts.append("" + text)  # raises for what is no text
         if choice.get("finish_reason"):
             self.answer.finish_reason = str(choice["finish_reason"])
         if delta:

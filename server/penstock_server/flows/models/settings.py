@@ -101,8 +101,14 @@ CHAT: Mapping[str, Read] = {
 TEXT: Mapping[str, Read] = {**_COMMON, "suffix": _text, "echo": _flag, "best_of": _count}
 """The settings of a completion."""
 
+APIS = {"chat": CHAT, "completion": TEXT}
+"""The two protocols, with their settings."""
+
 WITH_TOOLS = frozenset({"tools", "functions"})
 """Settings with which the answer may be a call rather than a text."""
+
+RESERVED = frozenset({"model", "messages", "prompt", "stream", "stream_options"})
+"""What a request holds already."""
 
 _ENDLESS = ("inf", "infinity")
 """What prompt flow's editor writes for no `max_tokens`."""
@@ -124,4 +130,7 @@ def read(given: Mapping[str, object], known: Mapping[str, Read]) -> dict[str, ob
             said = "must be JSON" if isinstance(error, json.JSONDecodeError) else error
             raise ValueError(f"`{name}` {said}") from None
     extra = found.pop("extra_body", {})
-    return {**found, **extra} if isinstance(extra, dict) else found
+    assert isinstance(extra, dict)  # noqa: S101 - so it was read
+    if taken := RESERVED & extra.keys():
+        raise ValueError(f"`extra_body` cannot hold `{min(taken)}`")
+    return {**found, **extra}

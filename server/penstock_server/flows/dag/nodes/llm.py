@@ -20,9 +20,6 @@ from penstock_server.flows.templates.template import Template
 from penstock_server.flows.threads import Threads
 from penstock_server.flows.valuetypes import text_of
 
-APIS = {"chat": settings.CHAT, "completion": settings.TEXT}
-"""The protocols, with their settings."""
-
 MODEL_NAMES = ("deployment_name", "model")
 """The inputs that name the model: Azure's word, and everybody else's."""
 
@@ -37,7 +34,7 @@ class LlmNode:
         self._has_tools = bool(names & settings.WITH_TOOLS)
         self.is_streaming = not self._has_tools
         self.output_schema: JsonSchema = {"type": "object" if self._has_tools else "string"}
-        self.optional = frozenset(APIS[api])
+        self.optional = frozenset(settings.APIS[api])
         self._model = model
         self._template = template
         self._threads = threads
@@ -55,7 +52,7 @@ class LlmNode:
         return self._model.stream(request, Answer())
 
     async def _request(self, arguments: Mapping[str, object]) -> ModelRequest:
-        known = APIS[self._api]
+        known = settings.APIS[self._api]
         name = next((str(arguments[each]) for each in MODEL_NAMES if arguments.get(each)), "")
         if not name:
             raise FlowFailed(f"no model is named: `{MODEL_NAMES[0]}` is empty")
@@ -111,10 +108,10 @@ def _api(declared: NodeDeclaration, workshop: Workshop) -> str:
     """Which protocol; empty, with a problem added, for one that there is not."""
     item = declared.item.get("api")
     api = text_of(item) or "chat"
-    if api in APIS:
+    if api in settings.APIS:
         return api
     text = f"node `{declared.name}`: there is no `api` {api!r}"
-    workshop.problems.add(item, text, hint=did_you_mean(api, list(APIS)))
+    workshop.problems.add(item, text, hint=did_you_mean(api, list(settings.APIS)))
     return ""
 
 
@@ -122,10 +119,10 @@ def _check_inputs(declared: NodeDeclaration, api: str, workshop: Workshop) -> No
     """Adds a problem for each setting whose literal no model takes, and where no model is named."""
     what = f"node `{declared.name}`"
     for name, binding in declared.inputs.items():
-        if name not in APIS[api] or binding.reference is not None:
+        if name not in settings.APIS[api] or binding.reference is not None:
             continue
         try:
-            settings.read({name: binding.literal}, APIS[api])
+            settings.read({name: binding.literal}, settings.APIS[api])
         except ValueError as error:
             workshop.problems.add(binding.item, f"{what}: {error}")
     if not any(each.reference or each.literal for name, each in declared.inputs.items() if name in MODEL_NAMES):
