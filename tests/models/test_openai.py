@@ -302,6 +302,22 @@ async def test_azure_is_asked_by_deployment_with_its_own_header(
     assert server.seen[0].key == KEY
 
 
+@pytest.mark.parametrize("name", ["../../files", "a/b", "a?b", "x" * 65])
+async def test_the_name_of_a_deployment_cannot_lead_elsewhere(
+    server: ModelServer, model_of: Callable[..., ChatModel], name: str
+) -> None:
+    model = model_of(AzureOpenAIConnection(KEY, api_base=server.url.removesuffix("/v1"), name="azure"))
+    with pytest.raises(ModelRefused, match="this is no name of a deployment"):
+        await model.answer(ask(name))
+    assert server.seen == []
+
+
+async def test_an_answer_without_end_is_given_up(model: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock_server.flows.models.parts.ANSWER_CHARS_MAX", 1000)
+    with pytest.raises(UpstreamUnavailable, match="sent an answer of more than 1000 characters"):
+        await streamed(model, ask("count-500"))
+
+
 @pytest.mark.parametrize("kind", [DashScopeConnection, ServerlessConnection])
 async def test_compatible_endpoints_are_asked_at_their_address(
     server: ModelServer, model_of: Callable[..., ChatModel], kind: type[DashScopeConnection]

@@ -7,7 +7,7 @@ from typing import Any
 CONTEXT_TOKENS_MAX = 4000
 KNOWN_MODELS = (
     "echo roles tools bad-arguments slow hang hang-midway cut cut-first malformed malformed-json error-midway no-end"
-    " filtered-answer empty"
+    " filtered-answer empty short"
 )
 RATE = re.compile(r"busy-(?P<status>\d+)-(?P<times>\d+)(?:-after-(?P<after>[\d.]+))?")
 """`busy-429-2-after-0.5` is 429 twice, with `Retry-After: 0.5`, then answers; `busy-503-9` has no header."""

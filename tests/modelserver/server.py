@@ -106,7 +106,13 @@ class ModelServer:
             return refused
         given = seen.body["input"]
         texts = [given] if isinstance(given, str) else given
-        data = [{"object": "embedding", "index": i, "embedding": answers.vector(t)} for i, t in enumerate(texts)]
+        dimensions = seen.body.get("dimensions", 8)
+        vectors = [answers.vector(text, dimensions) for text in texts]
+        data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(vectors)]
+        if seen.model == "short":
+            data = data[1:]
+        elif seen.model == "malformed":
+            data[0]["embedding"] = "not a vector"
         count = sum(len(text.split()) for text in texts)
         usage = {"prompt_tokens": count, "total_tokens": count}
         return web.json_response({"object": "list", "model": seen.model, "data": data, "usage": usage})

@@ -34,6 +34,15 @@ ModelRequest = ChatRequest | TextRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """Texts for an embedding model."""
+
+    model: str
+    texts: Sequence[str]
+    settings: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What an answer cost, in tokens."""
 
@@ -71,9 +80,6 @@ class ChatModel(Protocol):
         ModelRefused: another try would not: the key, the model's name, the length, a content filter.
     """
 
-    async def check(self) -> str:
-        """Asks whether it is there and takes the key, once; returns what is worth knowing."""
-
     async def answer(self, request: ModelRequest) -> Answer:
         """The whole answer. Cancelling the task ends the request at once."""
 
@@ -85,3 +91,20 @@ class ChatModel(Protocol):
 
         Closing the generator, or cancelling the task, ends the request at once.
         """
+
+
+class EmbeddingModel(Protocol):
+    """A model that makes vectors. It counts the tokens and raises as `ChatModel` does."""
+
+    async def embed(self, request: EmbeddingRequest) -> list[list[float]]:
+        """The vectors of the texts, in their order; all are of one length."""
+
+
+class Model(ChatModel, EmbeddingModel, Protocol):
+    """All that a connection leads to."""
+
+    async def check(self) -> str:
+        """Asks whether it is there and takes the key, once; returns what is worth knowing. Raises as the rest does."""
+
+    async def close(self) -> None:
+        """Closes its connections."""

@@ -1,7 +1,6 @@
 """The models behind connections."""
 
 from importlib import import_module
-from typing import Any
 
 from penstock.connections import (
     AzureOpenAIConnection,
@@ -10,7 +9,7 @@ from penstock.connections import (
     OpenAIConnection,
     ServerlessConnection,
 )
-from penstock_server.flows.models.chat import ChatModel
+from penstock_server.flows.models.chat import Model
 from penstock_server.flows.problems import ProblemFound
 
 MODEL_CONNECTIONS = (OpenAIConnection, AzureOpenAIConnection, DashScopeConnection, ServerlessConnection)
@@ -26,15 +25,15 @@ class Models:
 
     def __init__(self, *, silence_timeout_s: float) -> None:
         self._silence_timeout_s = silence_timeout_s
-        self._models: dict[Connection, Any] = {}
+        self._models: dict[Connection, Model] = {}
 
-    def of(self, connection: Connection) -> ChatModel:
+    def of(self, connection: Connection) -> Model:
         """The model behind a connection. The first one imports the SDK, which takes most of a second: do it early.
 
         Raises:
             ProblemFound: the connection leads to no model, or the SDK is not installed.
         """
-        model: ChatModel | None = self._models.get(connection)
+        model = self._models.get(connection)
         if model is None:
             model = self._models[connection] = self._made(connection)
         return model
@@ -45,7 +44,7 @@ class Models:
         for model in models:
             await model.close()
 
-    def _made(self, connection: Connection) -> Any:
+    def _made(self, connection: Connection) -> Model:
         if not isinstance(connection, MODEL_CONNECTIONS):
             text = f"connection `{connection.name}` is of the type `{connection.type}`, which leads to no model"
             raise ProblemFound(text, hint=f"the types are {', '.join(each.TYPE for each in MODEL_CONNECTIONS)}")
@@ -56,4 +55,5 @@ class Models:
                 raise
             text = f"connection `{connection.name}` needs the package `{error.name}`"
             raise ProblemFound(text, hint="pip install 'penstock[openai]'") from None
-        return module.OpenAIModel(connection, silence_timeout_s=self._silence_timeout_s)
+        made: Model = module.OpenAIModel(connection, silence_timeout_s=self._silence_timeout_s)
+        return made

@@ -4,6 +4,7 @@ Importing this module needs the package; `models.py` imports it when a flow need
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,8 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AsyncStream, DefaultAsyncHttpx
 
 from penstock.connections import AzureOpenAIConnection, Connection
 from penstock_server.flows.models import faults
-from penstock_server.flows.models.chat import Answer, ChatRequest, ModelRequest
+from penstock_server.flows.models.chat import Answer, ChatRequest, EmbeddingRequest, ModelRequest
+from penstock_server.flows.models.embeddings import bodies_of, usage_of, vectors_of
 from penstock_server.flows.models.events import EventData
 from penstock_server.flows.models.faults import Asked
 from penstock_server.flows.models.parts import Parts
@@ -29,7 +31,7 @@ DRAIN_TIMEOUT_S = 0.05
 
 
 class OpenAIModel:
-    """See `ChatModel`.
+    """See `Model`.
 
     Args:
         silence_timeout_s: how long the server may say nothing: until its answer begins, retries included, and between
@@ -76,6 +78,18 @@ class OpenAIModel:
             await response.aclose()
         parts.ended(answer)
 
+    async def embed(self, request: EmbeddingRequest) -> list[list[float]]:
+        """See `EmbeddingModel.embed`."""
+        asked = self._asked(request.model)
+        vectors: list[list[float]] = []
+        for body in bodies_of(request):
+            with faults.translated(asked):
+                async with asyncio.timeout(self._silence_timeout_s):
+                    found = await self._client.post("/embeddings", body=body, cast_to=object, options=self._options)
+            vectors += vectors_of(found, len(body["input"]), asked)
+            count(usage_of(found))
+        return vectors
+
     async def check(self) -> str:
         """Asks the server for its models; returns what is worth knowing. Raises as `answer` does."""
         with faults.translated(self._asked("")):
@@ -91,7 +105,15 @@ class OpenAIModel:
         await self._client.close()
 
     def _asked(self, model: str) -> Asked:
-        return Asked(connection=self._connection, model=model, silence_timeout_s=self._silence_timeout_s)
+        """Who is asked, and how failures name it.
+
+        Raises:
+            ModelRefused: the name is none; Azure's stand in the path of the address, and a caller may choose them.
+        """
+        asked = Asked(connection=self._connection, model=model, silence_timeout_s=self._silence_timeout_s)
+        if isinstance(self._connection, AzureOpenAIConnection) and not re.fullmatch(r"(?:\w[\w.-]{0,63})?", model):
+            raise asked.refused("cannot be asked: this is no name of a deployment")
+        return asked
 
     async def _opened(self, request: ModelRequest) -> Any:
         """The response, whose events are still to come.

@@ -12,6 +12,8 @@ DONE = b"[DONE]"
 SHAPE_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading JSON of another shape raises."""
 TOOL_CALLS_MAX = 256
+ANSWER_CHARS_MAX = 16 * 1024 * 1024
+"""How long an answer may be: a server that never ends must not fill the memory."""
 
 
 class Parts:
@@ -28,6 +30,7 @@ class Parts:
         self.answer = Answer()
         self.done = False
         self._texts: list[str] = []
+        self._chars_left = ANSWER_CHARS_MAX
         self._calls: dict[int, dict[str, Any]] = {}
         self._function: dict[str, str] | None = None
         self._refusal = ""
@@ -50,6 +53,8 @@ class Parts:
             raise self.asked.unavailable("sent an event that is not of OpenAI's protocol") from None
         if error:
             raise of_error(self.asked, error)
+        if self._chars_left < 0:
+            raise self.asked.unavailable(f"sent an answer of more than {ANSWER_CHARS_MAX} characters")
         return text
 
     def whole(self, body: object) -> None:
@@ -97,6 +102,7 @@ class Parts:
         text = (choice.get("text") if delta is None else delta.get("content")) or ""
         if text:
             self._texts.append("" + text)  # raises for what is no text
+            self._chars_left -= len(text)
         if choice.get("finish_reason"):
             self.answer.finish_reason = str(choice["finish_reason"])
         if delta:

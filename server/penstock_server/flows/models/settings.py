@@ -101,13 +101,16 @@ CHAT: Mapping[str, Read] = {
 TEXT: Mapping[str, Read] = {**_COMMON, "suffix": _text, "echo": _flag, "best_of": _count}
 """The settings of a completion."""
 
+EMBEDDING: Mapping[str, Read] = {"dimensions": _count, "user": _text, "extra_body": _object}
+"""The settings of embeddings."""
+
 APIS = {"chat": CHAT, "completion": TEXT}
 """The two protocols, with their settings."""
 
 WITH_TOOLS = frozenset({"tools", "functions"})
 """Settings with which the answer may be a call rather than a text."""
 
-RESERVED = frozenset({"model", "messages", "prompt", "stream", "stream_options"})
+RESERVED = frozenset({"model", "messages", "prompt", "input", "encoding_format", "stream", "stream_options"})
 """What a request holds already."""
 
 _ENDLESS = ("inf", "infinity")

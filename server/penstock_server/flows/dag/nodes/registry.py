@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from penstock_server.flows.dag.graph import NodeDeclaration
-from penstock_server.flows.dag.nodes import custom_llm, llm, prompt, python
+from penstock_server.flows.dag.nodes import custom_llm, embedding, llm, prompt, python
 from penstock_server.flows.dag.nodes.node import MakeNode, Node, Workshop
 from penstock_server.flows.problems import did_you_mean
 
@@ -12,9 +12,10 @@ NODE_TYPES: Mapping[str, MakeNode] = {
     "prompt": prompt.make,
     "custom_llm": custom_llm.make,
     "llm": llm.make,
+    "embedding": embedding.make,
 }
 
-PLANNED_TYPES = ("embedding", "retrieval")
+PLANNED_TYPES = ("retrieval",)
 """Types of prompt flow and LangStudio that are known, and come later."""
 
 
