@@ -13,6 +13,7 @@ from penstock_server.flows.dag import flow as dag
 from penstock_server.flows.flow import Flow
 from penstock_server.flows.problems import FlowLoadError, Problem, ProblemFound, listed
 from penstock_server.flows.prompty import flow as prompty
+from penstock_server.flows.prompty.code import LoadedPrompty
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads
 
@@ -46,6 +47,7 @@ def load_all(targets: Sequence[str], *, settings: FlowSettings | None = None) ->
     """
     settings = settings or FlowSettings()
     shims.install()
+    LoadedPrompty.settings = settings
     threads = Threads(settings.sync_threads_max)
     flows: list[Flow] = []
     problems: list[Problem] = []

@@ -18,6 +18,7 @@ from penstock import connections
 from penstock.flow import tool
 from penstock.media import File, Image
 from penstock.modelconfig import CONFIGURATIONS, ModelConfiguration
+from penstock_server.flows.prompty.code import AsyncPrompty, Prompty
 
 ANSWERED = frozenset({
     "promptflow", "promptflow-core", "promptflow-devkit", "promptflow-tracing", "promptflow-tools", "langstudio",
@@ -117,6 +118,7 @@ _TOOLS = {"tool": tool, "ToolProvider": ToolProvider}
 _METRICS = {"log_metric": log_metric, "log_flow_metric": log_metric}
 _TRACES = {"trace": trace, "start_trace": start_trace, "ThreadPoolExecutorWithContext": ThreadPoolExecutorWithContext}
 _TYPES = {"Secret": PlainSecret, "PromptTemplate": PromptTemplate, "FilePath": FilePath}
+_PROMPTIES = {"Prompty": Prompty, "AsyncPrompty": AsyncPrompty}
 _CONFIGURATIONS: Mapping[str, object] = {"ModelConfiguration": ModelConfiguration, **CONFIGURATIONS}
 _CONNECTIONS = {
     **{name: getattr(connections, name) for name in connections.__all__ if name.endswith("Connection")},
@@ -130,7 +132,7 @@ _MODULES: Mapping[str, Mapping[str, object]] = {
     "promptflow.contracts": {},
     "promptflow.contracts.multimedia": {"Image": Image},
     "promptflow.contracts.types": _TYPES,
-    "promptflow.core": {**_TOOLS, **_METRICS, **_CONFIGURATIONS},
+    "promptflow.core": {**_TOOLS, **_METRICS, **_CONFIGURATIONS, **_PROMPTIES},
     "promptflow.tracing": _TRACES,
     "langstudio": _TOOLS,
     "langstudio.connections": _CONNECTIONS,

@@ -49,8 +49,8 @@ class PromptyModel:
     """The model's name; with Azure, the deployment's."""
     api: str = "chat"
     parameters: Mapping[str, object] = field(default_factory=dict)
-    streams: bool = True
-    """Whether the answer may be given in pieces."""
+    stream: bool | None = None
+    """What the parameters say of giving the answer in pieces; None where they say nothing."""
     whole: bool = False
     """Whether the whole answer is asked for, in place of its text."""
 
@@ -61,8 +61,8 @@ class PromptyModel:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether the answer is given in pieces: it may be, and is text."""
-        return self.streams and not (self.whole or self.is_json or self.has_tools)
+        """Whether the answer can be given in pieces: nothing is said against it, and it is text."""
+        return self.stream is not False and not (self.whole or self.is_json or self.has_tools)
 
     @property
     def is_json(self) -> bool:
@@ -80,13 +80,13 @@ def read(item: Item | None, folder: Path, connections: Connections, problems: Pr
     count = len(problems.found)
     api = _choice(item, "api", list(APIS), problems)
     response = _choice(item, "response", RESPONSES, problems)
-    streams, given = _parameters(item.get("parameters"), api, folder, problems)
+    stream, given = _parameters(item.get("parameters"), api, folder, problems)
     found = _configuration(item, folder, connections, problems)
     if found is None or len(problems.found) > count:
         return None
     connection, name = found
     return PromptyModel(
-        connection=connection, name=name, api=api, parameters=given, streams=streams, whole=response == "all"
+        connection=connection, name=name, api=api, parameters=given, stream=stream, whole=response == "all"
     )
 
 
@@ -99,18 +99,21 @@ def _choice(item: Item, key: str, known: "list[str] | tuple[str, ...]", problems
     return str(said.value) if said else known[0]
 
 
-def _parameters(item: Item | None, api: str, folder: Path, problems: Problems) -> tuple[bool, Mapping[str, object]]:
-    """Whether the answer may stream, and the settings that go with the request."""
+def _parameters(
+    item: Item | None, api: str, folder: Path, problems: Problems
+) -> tuple[bool | None, Mapping[str, object]]:
+    """What is said of streaming, and the settings that go with the request."""
     if item is None or not isinstance(item.value, dict):
         if item is not None:
             problems.add(item, "`parameters` must be a mapping of settings to values")
-        return True, {}
+        return None, {}
     given: dict[str, object] = {}
+    stream: bool | None = None
     for name, entry in item.entries().items():
         try:
             value = filled(entry.plain(), folder)
             if name == "stream":
-                given[name] = value
+                stream = _flag(value)
             elif name not in APIS[api]:
                 raise ProblemFound(f"there is no such setting of `{api}`", hint=did_you_mean(name, list(APIS[api])))
             else:
@@ -119,7 +122,13 @@ def _parameters(item: Item | None, api: str, folder: Path, problems: Problems) -
             problems.add(entry, f"`parameters`, `{name}`: {error.text}", hint=error.hint)
         except ValueError as error:
             problems.add(entry, f"`parameters`: {error}")
-    return given.pop("stream", True) is not False, given
+    return stream, given
+
+
+def _flag(value: object) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ProblemFound("must be true or false")
+    return str(value).lower() == "true"
 
 
 def _configuration(

@@ -2,15 +2,16 @@
 
 import functools
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from inspect import Parameter, Signature
+from keyword import iskeyword
 from typing import Any
 
 from penstock_server.errors import FlowFailed
 from penstock_server.flows.models.chat import Answer, ChatModel, ChatRequest, ModelRequest, TextRequest
 from penstock_server.flows.models.messages import to_json
-from penstock_server.flows.prompty.model import PromptyModel
-from penstock_server.flows.templates.template import Template
+from penstock_server.flows.prompty.declaration import PromptyDeclaration
 from penstock_server.flows.threads import Threads
 
 
@@ -19,50 +20,39 @@ class Prompt:
 
     Args:
         model: answers.
-        asked: how it is asked.
-        template: what it is asked; it is rendered in a thread, for it may loop, and calls what its values define.
-        outputs: what of an answer in JSON is the result; all of it where none are named.
+        declared: what it is asked, and how.
     """
 
-    def __init__(
-        self, model: ChatModel, asked: PromptyModel, template: Template, threads: Threads, outputs: Sequence[str]
-    ) -> None:
+    def __init__(self, model: ChatModel, declared: PromptyDeclaration) -> None:
         self._model = model
-        self._asked = asked
-        self._template = template
-        self._threads = threads
-        self._outputs = outputs
+        self._asked = declared.model
+        self._template = declared.template
+        self._outputs = list(declared.outputs)
 
-    async def text(self, inputs: Mapping[str, object]) -> AsyncIterator[str]:
-        """The pieces of the answer as they come."""
-        pieces = self._model.stream(await self.request(inputs), Answer())
-        try:
-            async for piece in pieces:
-                yield piece
-        finally:
-            await pieces.aclose()
+    def request(self, inputs: Mapping[str, object]) -> ModelRequest:
+        """What the model is asked with these inputs. It renders the template, so it may block, and raise anything."""
+        name, settings = self._asked.name, self._asked.parameters
+        if self._asked.api == "completion":
+            return TextRequest(model=name, prompt=self._template.render(inputs), settings=settings)
+        messages = self._template.messages(inputs)
+        return ChatRequest(model=name, messages=[to_json(each) for each in messages], settings=settings)
 
-    async def whole(self, inputs: Mapping[str, object]) -> Any:
+    def text(self, request: ModelRequest) -> AsyncGenerator[str, None]:
+        """The pieces of the answer as they come. Closing the generator ends the request."""
+        return self._model.stream(request, Answer())
+
+    async def whole(self, request: ModelRequest) -> Any:
         """The answer: its text, or the object that the text is; its message where it calls a tool.
 
         Raises:
             FlowFailed: the text is not the JSON that was asked for.
         """
-        answer = await self._model.answer(await self.request(inputs))
+        answer = await self._model.answer(request)
         if self._asked.whole:
             return _told(answer, self._asked.name)
         if answer.tool_calls:
             return answer.message
         return self._parsed(answer.text) if self._asked.is_json else answer.text
-
-    async def request(self, inputs: Mapping[str, object]) -> ModelRequest:
-        """What the model is asked with these inputs."""
-        name, settings = self._asked.name, self._asked.parameters
-        if self._asked.api == "completion":
-            prompt = await self._threads.call(functools.partial(self._template.render, inputs))
-            return TextRequest(model=name, prompt=prompt, settings=settings)
-        messages = await self._threads.call(functools.partial(self._template.messages, inputs))
-        return ChatRequest(model=name, messages=[to_json(each) for each in messages], settings=settings)
 
     def _parsed(self, text: str) -> object:
         try:
@@ -78,33 +68,37 @@ class Prompt:
 
 
 class StreamedPrompt:
-    """A prompt as a callable whose result streams."""
+    """A prompt as a callable whose result streams; the template is rendered in a thread."""
 
-    def __init__(self, prompt: Prompt, inputs: Sequence[str]) -> None:
+    def __init__(self, prompt: Prompt, inputs: Sequence[str], threads: Threads) -> None:
         self._prompt = prompt
+        self._threads = threads
         self.__signature__ = _signature(inputs)
 
-    async def __call__(self, **inputs: object) -> AsyncIterator[str]:
+    async def __call__(self, /, **inputs: object) -> AsyncIterator[str]:
         """The pieces of the answer."""
-        async for piece in self._prompt.text(inputs):
-            yield piece
+        request = await self._threads.call(functools.partial(self._prompt.request, inputs))
+        async with aclosing(self._prompt.text(request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 class WholePrompt:
-    """A prompt as a callable whose result is there at once."""
+    """A prompt as a callable whose result is there at once; the template is rendered in a thread."""
 
-    def __init__(self, prompt: Prompt, inputs: Sequence[str]) -> None:
+    def __init__(self, prompt: Prompt, inputs: Sequence[str], threads: Threads) -> None:
         self._prompt = prompt
+        self._threads = threads
         self.__signature__ = _signature(inputs)
 
-    async def __call__(self, **inputs: object) -> Any:
+    async def __call__(self, /, **inputs: object) -> Any:
         """The answer."""
-        return await self._prompt.whole(inputs)
+        return await self._prompt.whole(await self._threads.call(functools.partial(self._prompt.request, inputs)))
 
 
 def _signature(inputs: Sequence[str]) -> Signature:
     """The inputs as parameters: the names of some, such as `from`, could not be those of a function."""
-    taken = [name for name in inputs if name.isidentifier()]
+    taken = [name for name in inputs if name.isidentifier() and not iskeyword(name)]
     return Signature([Parameter(name, Parameter.KEYWORD_ONLY) for name in taken])
 
 
