@@ -70,14 +70,14 @@ class ServerConfig(BaseModel):
         30.0, ge=0, description="How long live runs may go on, in seconds, once the server was asked to stop."
     )
     sync_threads_max: int = Field(
-        64, ge=1, description="How many threads execute blocking code of flows; the rest queues."
+        128, ge=1, description="How many threads execute blocking code of flows; the rest queues."
     )
     node_log_bytes_max: int = Field(64 * 1024, ge=0, description="How much of what a node prints is kept, in bytes.")
     error_text: bool = Field(
         True, description="Whether callers see the text of an exception that a flow raised. The log always has it."
     )
     media_bytes_max: int = Field(
-        16 * MEBIBYTE, ge=1024, description="The largest image or file among a flow's inputs, in bytes."
+        16 * MEBIBYTE, ge=1024, description="The largest image or file among a flow's inputs, and the most fetched for a call, in bytes."
     )
     fetch_timeout_s: float = Field(
         20.0, gt=0, description="How long it may take to fetch an image or a file that an input names, in seconds."

@@ -224,7 +224,7 @@ def test_inputs_must_fit_the_function(write):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("embedding", "is of the type `embedding`, which is not supported yet"),
+        ("retrieval", "is of the type `retrieval`, which is not supported yet"),
         ("retrieval", "is of the type `retrieval`, which is not supported yet"),
         ("pyton", "is of an unknown type, `pyton` (did you mean `python`?)"),
         ("''", "has no `type`"),

@@ -24,7 +24,6 @@ class FlowFolder:
         modules: the modules of its Python files.
         connections: the connections that it may name.
         snapshot: names the version of its files.
-        close: lets go of all of it; that happens by itself where nobody holds the folder any more.
     """
 
     def __init__(self, folder: Path, yaml: Item, problems: Problems, settings: FlowSettings) -> None:
@@ -47,8 +46,12 @@ class FlowFolder:
             self.snapshot = snapshot.of_folder(self.path, settings.snapshot_bytes_max)
             self.modules = FlowModules(self.path)
             stack.callback(self.modules.close)
-            self.close = weakref.finalize(self, stack.pop_all().close)
+            self._finalizer = weakref.finalize(self, stack.pop_all().close)
         missing = requirements.missing(self.path)
         if missing:
             text = "%s: %s asks for packages that are not installed here: %s (pip install -r %s)"
             logger.warning(text, problems.file, requirements.FILE, ", ".join(missing), folder / requirements.FILE)
+
+    def close(self) -> None:
+        """Lets go of all of it; that happens by itself where nobody holds the folder any more."""
+        self._finalizer()

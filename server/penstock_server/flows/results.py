@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import lru_cache
 from math import isfinite
 from pathlib import PurePath
 
@@ -72,7 +73,11 @@ def describe(value: object, name: str = "") -> object:
 
     Of what is called a secret, by `name` or by a key inside, it says nothing but that it is there.
     """
-    return MASK if _hides(name, value) else _Description().of(value, DESCRIBED_DEPTH_MAX)
+    if _hides(name, value):
+        return MASK
+    if type(value) is str and len(value) <= DESCRIBED_CHARS_MAX and value.isascii():
+        return masked(value)
+    return _Description().of(value, DESCRIBED_DEPTH_MAX)
 
 
 def _text(value: str) -> str:
@@ -236,7 +241,13 @@ class _Description:
 
 def _hides(name: str, value: object) -> bool:
     """Whether a value is to be kept back because of its name; what is empty, true or false is no secret."""
-    return bool(_SECRET_NAME.search(name)) and not isinstance(value, bool) and bool(value)
+    is_plain = value is None or type(value) is bool or (type(value) is str and not value)
+    return _is_secret_name(name) and not is_plain
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _short_repr(value: object) -> str:

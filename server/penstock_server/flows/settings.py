@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class FlowSettings:
     """Limits of the flow engine. One instance counts for all flows that are loaded together."""
 
-    sync_threads_max: int = 64
+    sync_threads_max: int = 128
     """How many threads execute blocking flow code at once; further code waits for its turn, first come first served."""
 
     close_wait_s: float = 2.0
@@ -35,7 +35,7 @@ class FlowSettings:
     """How large a flow's YAML document may be."""
 
     media_bytes_max: int = 16 * 1024 * 1024
-    """How large an image or a file among the inputs may be."""
+    """How large an image or a file among the inputs may be, and all together that are fetched for a call."""
 
     media_max: int = 16
     """How many images and files are fetched for one call at most."""

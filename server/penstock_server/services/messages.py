@@ -10,7 +10,7 @@ from google.rpc.status_pb2 import Status
 from penstock.v1 import flow_pb2, run_pb2
 from penstock.values import to_struct, to_value
 from penstock_server.errors import Failure, to_status
-from penstock_server.flows.flow import FlowSpec, NodeRecord
+from penstock_server.flows.flow import FlowSpec, NodeRecord, NodeStatus
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
 from penstock_server.runs.run import Run
 
@@ -108,12 +108,13 @@ def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
 
 def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
     target.node = record.node
-    target.status = run_pb2.NodeRun.Status.Value(record.status.value)
+    target.status = _NODE_STATUSES[record.status]
     target.inputs.SetInParent()
     to_struct(record.inputs, target.inputs)
     if record.end_time is not None:
         to_value(record.output, target.output)
-    target.logs = record.logs
+    if record.logs:
+        target.logs = record.logs
     _write_failure(record.error, target.error)
     _write_usage(record, target.usage)
     _write_time(record.start_time, target.start_time)
@@ -126,9 +127,9 @@ def _write_failure(failure: Failure | None, target: Status) -> None:
 
 
 def _write_usage(source: Run | RunFinished | NodeRecord, target: run_pb2.Usage) -> None:
-    tokens = source.input_tokens, source.output_tokens
-    if any(tokens):
-        target.input_tokens, target.output_tokens = tokens
+    input_tokens, output_tokens = source.input_tokens, source.output_tokens
+    if input_tokens or output_tokens:
+        target.input_tokens, target.output_tokens = input_tokens, output_tokens
 
 
 def _write_time(time: datetime | None, target: Timestamp) -> None:
@@ -137,3 +138,7 @@ def _write_time(time: datetime | None, target: Timestamp) -> None:
         elapsed = time - EPOCH
         target.seconds = elapsed.days * DAY_S + elapsed.seconds
         target.nanos = elapsed.microseconds * 1000
+
+
+_NODE_STATUSES = {status: run_pb2.NodeRun.Status.Value(status.value) for status in NodeStatus}
+"""The contract's numbers; protobuf looks a name up in Python, and an answer holds one for each node."""

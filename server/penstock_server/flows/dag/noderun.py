@@ -1,6 +1,7 @@
 """One execution of a node, as its record tells it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from penstock_server.errors import Failure
@@ -10,45 +11,69 @@ from penstock_server.flows.models.usage import current_record
 from penstock_server.flows.results import describe
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a node ended."""
+
+    status: NodeStatus
+    output: object = None
+    """A description of what it returned."""
+    error: Failure | None = None
+    time: datetime
+
+
 class NodeRun:
-    """Tells that a node begins, and later how it ended; the current context, and what it starts, is the node's own.
+    """The record of a node while it is executed.
+
+    It may be made, and ended, in any thread; the recorder is told on the event loop.
 
     Attributes:
-        log: what its code prints.
+        log: what the node's code prints.
     """
 
-    def __init__(self, node: str, recorder: Recorder, log_bytes_max: int) -> None:
+    def __init__(self, node: str, log_bytes_max: int) -> None:
+        """Begins; the current context, and what is started in it, becomes the node's own."""
         self.log = NodeLog(log_bytes_max)
-        self._recorder = recorder
         self._record = NodeRecord(node=node, start_time=datetime.now(UTC))
+        self._end: End | None = None
+        self._is_started = False
+        self._is_ended = False
         capture(self.log)
         current_record.set(self._record)
-        recorder.node_started(self._record)
 
     def describe(self, arguments: Mapping[str, object]) -> None:
         """Notes what the node was given."""
         self._record.inputs = {name: describe(value, name) for name, value in arguments.items()}
 
     def succeeded(self, value: object) -> None:
-        """The node gave a value."""
-        self._record.output = describe(value)
-        self._finish(NodeStatus.SUCCEEDED)
-
-    def failed(self, error: Failure) -> None:
-        """The node raised."""
-        self._record.error = error
-        self._finish(NodeStatus.FAILED)
+        """The node returned a value."""
+        self._end = End(status=NodeStatus.SUCCEEDED, output=describe(value), time=datetime.now(UTC))
 
     def bypassed(self) -> None:
         """The node did not run."""
-        self._finish(NodeStatus.BYPASSED)
+        self._end = End(status=NodeStatus.BYPASSED, time=datetime.now(UTC))
 
-    def canceled(self) -> None:
-        """The run ended before the node did."""
-        self._finish(NodeStatus.CANCELED)
+    def failed(self, error: Failure) -> None:
+        """The node raised."""
+        self._end = End(status=NodeStatus.FAILED, error=error, time=datetime.now(UTC))
 
-    def _finish(self, status: NodeStatus) -> None:
-        self._record.status = status
-        self._record.logs = self.log.close()
-        self._record.end_time = datetime.now(UTC)
-        self._recorder.node_finished(self._record)
+    def tell(self, recorder: Recorder) -> None:
+        """Tells what has happened so far, each thing once."""
+        if not self._is_started:
+            self._is_started = True
+            recorder.node_started(self._record)
+        if self._end is not None and not self._is_ended:
+            self._finish(self._end, recorder)
+
+    def cancel(self, recorder: Recorder) -> None:
+        """Tells that the run ended before the node did; what the node does from now on is not told."""
+        self.tell(recorder)
+        if not self._is_ended:
+            self._finish(End(status=NodeStatus.CANCELED, time=datetime.now(UTC)), recorder)
+
+    def _finish(self, end: End, recorder: Recorder) -> None:
+        self._is_ended = True
+        record = self._record
+        record.status, record.output, record.error, record.end_time = end.status, end.output, end.error, end.time
+        record.logs = self.log.close()
+        recorder.node_finished(record)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock_server.flows.dag.graph import Binding, Condition, Graph, NodeDeclaration, OutputDeclaration
-from penstock_server.flows.dag.nodes.node import Node
+from penstock_server.flows.dag.nodes.node import Blocking, Node
 from penstock_server.flows.dag.policy import Policy
 from penstock_server.flows.document import Problems
 from penstock_server.flows.flow import JsonSchema
@@ -33,12 +33,17 @@ class PlannedNode:
     outputs: tuple[OutputDeclaration, ...]
     """The outputs of the flow that are found in what it returns."""
 
+    blocking: Blocking | None
+    """The node, where a thread may execute it from its beginning to its end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A graph in which every node is ready."""
 
     nodes: Mapping[str, PlannedNode]
+    strands: Mapping[str, tuple[PlannedNode, ...]]
+    """The nodes of blocking code that one thread executes one after another, by the first of them."""
     given: tuple[OutputDeclaration, ...]
     """The outputs that are inputs of the flow, or literals."""
     output_names: tuple[str, ...]
@@ -57,8 +62,10 @@ def make(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> Plan:
     problems.check()
     outputs = graph.online_outputs
     streaming = tuple(output.name for output in outputs if _streams(output, nodes))
+    planned = {node.name: _planned(node, graph, nodes, streaming) for node in graph.online_nodes}
     return Plan(
-        nodes={node.name: _planned(node, graph, nodes, streaming) for node in graph.online_nodes},
+        nodes=planned,
+        strands=_strands(planned, streaming),
         given=tuple(output for output in outputs if not output.binding.node),
         output_names=tuple(output.name for output in outputs),
         streaming=streaming,
@@ -69,19 +76,42 @@ def make(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> Plan:
 def _planned(
     declared: NodeDeclaration, graph: Graph, nodes: Mapping[str, Node], streaming: tuple[str, ...]
 ) -> PlannedNode:
+    node = nodes[declared.name]
     outputs = [output for output in graph.online_outputs if output.binding.node == declared.name]
+    streamed = tuple(output.name for output in outputs if output.name in streaming)
+    is_plain = declared.policy.is_plain and not streamed
     return PlannedNode(
         name=declared.name,
-        node=nodes[declared.name],
+        node=node,
         inputs=declared.inputs,
         activate=declared.activate,
         policy=declared.policy,
         needs=declared.needs,
         sources=frozenset(binding.node for binding in declared.inputs.values() if binding.node),
-        feeds=tuple(node.name for node in graph.online_nodes if declared.name in node.needs),
-        streamed=tuple(output.name for output in outputs if output.name in streaming),
+        feeds=tuple(other.name for other in graph.online_nodes if declared.name in other.needs),
+        streamed=streamed,
         outputs=tuple(output for output in outputs if output.name not in streaming),
+        blocking=node if is_plain and isinstance(node, Blocking) else None,
     )
+
+
+def _strands(nodes: Mapping[str, PlannedNode], streaming: tuple[str, ...]) -> dict[str, tuple[PlannedNode, ...]]:
+    following: dict[str, PlannedNode] = {}
+    for node in nodes.values():
+        if node.blocking and len(node.needs) == 1:
+            before = nodes[next(iter(node.needs))]
+            is_told_now = bool(streaming and before.outputs)  # an output of its own does not wait for the next node
+            if before.blocking and before.feeds == (node.name,) and not is_told_now:
+                following[before.name] = node
+    later = {node.name for node in following.values()}
+    found: dict[str, tuple[PlannedNode, ...]] = {}
+    for node in nodes.values():
+        if node.blocking and node.name not in later:
+            strand = [node]
+            while strand[-1].name in following:
+                strand.append(following[strand[-1].name])
+            found[node.name] = tuple(strand)
+    return found
 
 
 def _check_fields(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> None:

@@ -50,6 +50,11 @@ class Policy:
     """How long one attempt may take; the time that readers of a stream take does not count."""
     retry: Retry
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one attempt, of any length."""
+        return self.timeout_s is None and self.retry.attempts == 1
+
 
 def read(node: str, item: Item, problems: Problems) -> Policy:
     """Reads `timeout_s` and `retry` of a node."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from penstock_server.flows import requirements
 from penstock_server.flows.connections.connections import Connections
@@ -43,6 +43,14 @@ class Node(Protocol):
             CodeRaised: code in a thread raised.
             BaseException: code on the loop raised.
         """
+
+
+@runtime_checkable
+class Blocking(Protocol):
+    """A node that a thread can execute from its beginning to its end."""
+
+    def execute(self, arguments: Mapping[str, object]) -> object:
+        """Executes the node in the calling thread; what it returns may have to be awaited, or be an iterator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

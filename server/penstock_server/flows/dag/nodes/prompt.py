@@ -23,7 +23,11 @@ class PromptNode:
 
     async def call(self, arguments: Mapping[str, object]) -> object:
         """See `Node.call`. Renders in a thread: a template may loop, and calls what its values define."""
-        return await self._threads.call(functools.partial(self._template.render, arguments))
+        return await self._threads.call(functools.partial(self.execute, arguments))
+
+    def execute(self, arguments: Mapping[str, object]) -> object:
+        """See `Blocking.execute`."""
+        return self._template.render(arguments)
 
 
 def make(declared: NodeDeclaration, workshop: Workshop) -> PromptNode | None:

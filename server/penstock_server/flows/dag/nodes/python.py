@@ -16,7 +16,7 @@ from penstock_server.flows.failures import user_trace
 from penstock_server.flows.problems import ProblemFound, did_you_mean
 from penstock_server.flows.returns import UNKNOWN, is_streaming, whole_schema
 from penstock_server.flows.threads import Threads
-from penstock_server.flows.usercode import UserCode
+from penstock_server.flows.usercode import Form, UserCode
 
 
 class PythonNode:
@@ -41,10 +41,21 @@ class PythonNode:
 
     async def call(self, arguments: Mapping[str, object]) -> object:
         """See `Node.call`."""
-        if self._absent or self._fixed:
-            given = {name: value for name, value in arguments.items() if name not in self._absent}
-            arguments = {**given, **copy.deepcopy(self._fixed)}  # the function may change what it gets
-        return await self._code.call(arguments, self._threads)
+        return await self._code.call(self._arguments(arguments), self._threads)
+
+    def _arguments(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        if not (self._absent or self._fixed):
+            return given
+        kept = {name: value for name, value in given.items() if name not in self._absent}
+        return {**kept, **copy.deepcopy(self._fixed)}  # the function may change what it gets
+
+
+class BlockingPythonNode(PythonNode):
+    """A node that calls a function which is neither asynchronous nor a generator."""
+
+    def execute(self, arguments: Mapping[str, object]) -> object:
+        """See `Blocking.execute`."""
+        return self._code.call_here(self._arguments(arguments))
 
 
 def make(declared: NodeDeclaration, workshop: Workshop) -> PythonNode | None:
@@ -147,7 +158,8 @@ class _Maker:
             if changed.literal is not binding.literal:
                 fixed[name] = changed.literal
         absent = {name for name, each in inputs.items() if _is_unset(each, parameters.get(name))} | self._init.keys()
-        return PythonNode(code, fixed, frozenset(absent), self._threads)
+        kind = BlockingPythonNode if code.form is Form.FUNCTION else PythonNode
+        return kind(code, fixed, frozenset(absent), self._threads)
 
     def _converted(self, name: str, binding: Binding, parameter: inspect.Parameter | None, hint: Any) -> Binding:
         try:
