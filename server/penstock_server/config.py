@@ -77,7 +77,9 @@ class ServerConfig(BaseModel):
         True, description="Whether callers see the text of an exception that a flow raised. The log always has it."
     )
     media_bytes_max: int = Field(
-        16 * MEBIBYTE, ge=1024, description="The largest image or file among a flow's inputs, and the most fetched for a call, in bytes."
+        16 * MEBIBYTE,
+        ge=1024,
+        description="The largest image or file among a flow's inputs, in bytes; and the most fetched for a call.",
     )
     fetch_timeout_s: float = Field(
         20.0, gt=0, description="How long it may take to fetch an image or a file that an input names, in seconds."

@@ -103,7 +103,7 @@ async def test_sample_inputs_are_the_schema_s_example(load_folder, write):
     yaml = "entry: main:flow\nsample: {inputs: {question: 'why?', n: 2}}\n"
     flow = load_folder({**files, "flow.flex.yaml": yaml})
     assert flow.spec.input_schema["examples"] == [{"question": "why?", "n": 2}]
-    files["flow.flex.yaml"] = "entry: main:flow\nsample: {inputs: 'file:sample.json'}\n"
+    files["flow.flex.yaml"] = "entry: main:flow\nsample: {inputs: '${file:sample.json}'}\n"
     files["sample.json"] = '{"question": "x"}'
     assert load_folder(files, name="other").spec.input_schema["examples"] == [{"question": "x"}]
 
@@ -125,3 +125,10 @@ def test_a_sample_that_cannot_be_shown_is_placed(sample, text, write):
     with pytest.raises(FlowLoadError, match=r"shop/flow.flex.yaml:2:1\d: ") as caught:
         load("shop")
     assert text in str(caught.value)
+
+
+async def test_a_sample_does_not_tell_the_environment(load_folder, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_TESTS", "hidden")
+    yaml = "entry: main:flow\nsample: {inputs: {question: '${env:SECRET_OF_TESTS}'}}\n"
+    flow = load_folder({"flow.flex.yaml": yaml, "main.py": "def flow(question: str): return 1\n"})
+    assert flow.spec.input_schema["examples"] == [{"question": "${env:SECRET_OF_TESTS}"}]

@@ -78,6 +78,9 @@ class Intake:
         missing = supply.missing
         found = await asyncio.gather(*map(self._fetch, missing))
         supply.found.update(zip(missing, found, strict=True))
+        if sum(len(each.content) for each in found if isinstance(each, Fetched)) > self._settings.media_bytes_max:
+            text = f"what they name is larger than {self._settings.media_bytes_max} bytes in all"
+            raise InvalidRequest.of([("inputs", text)])
 
     async def _fetch(self, address: str) -> Fetched | BadMedia:
         try:

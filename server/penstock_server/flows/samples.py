@@ -1,11 +1,12 @@
 """The `sample` of a document: inputs that its author shows to callers."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.values import InvalidValue
 from penstock_server.flows.document import Item, Problems
-from penstock_server.flows.placeholders import file_value, filled
+from penstock_server.flows.placeholders import file_value
 from penstock_server.flows.problems import ProblemFound
 from penstock_server.flows.results import jsonable
 
@@ -35,6 +36,9 @@ def sample_of(item: Item | None, folder: Path, problems: Problems) -> Mapping[st
 
 
 def _read(value: object, folder: Path) -> object:
-    if isinstance(value, str) and value.endswith(".json"):
-        return file_value(value.removeprefix("file:"), folder)
-    return filled(value, folder)
+    """The sample, or what the file holds that it names. The environment is no part of it: callers see it."""
+    found = _FILE.fullmatch(value) if isinstance(value, str) else None
+    return file_value(found["name"], folder) if found else value
+
+
+_FILE = re.compile(r"(?:\$\{file:(?=.*\}))?(?:file:)?(?P<name>[^{}]+\.json)\}?")

@@ -156,7 +156,7 @@ async def test_a_file_has_its_name_its_type_and_its_content(site, reading, run):
     assert await run(flow, it={"source_uri": uri}) == {
         "o": {"name": "résumé.md", "type": "text/markdown", "text": "# hi", "uri": uri}
     }
-    named = await run(flow, it={"source_uri": "data:,a%20b", "file_name": "a.txt", "file_type": "text/x"})
+    named = await run(flow, it={"source_uri": "data:,a%20b", "file_name": "../b\\a.txt", "file_type": "text/x"})
     assert named == {"o": {"name": "a.txt", "type": "text/x", "text": "a b", "uri": "data:text/x;base64,YSBi"}}
 
 
@@ -167,6 +167,24 @@ async def test_nothing_is_fetched_for_a_call_that_is_wrong_anyway(site, load_fol
     with pytest.raises(InvalidRequest, match=r"inputs\.n: must be an integer"):
         await flow.arguments({"n": "x", "it": f"{address}/a"})
     assert asked == []
+
+
+async def test_code_is_not_sent_to_an_address_that_nobody_has_checked(flow_of, run):
+    async def where(notes: File) -> str:
+        return notes.get_download_url()
+
+    sent = {"source_uri": "data:,x", "download_url": "http://169.254.169.254/"}
+    assert await run(flow_of(where), notes=sent) == {"output": "data:application/octet-stream;base64,eA=="}
+
+
+async def test_all_that_is_fetched_for_a_call_is_bounded_together(site, flow_of):
+    async def count(pictures: list[Image]) -> int:
+        return len(pictures)
+
+    flow = flow_of(count, media_bytes_max=2 * len(PNG), **LOOPBACK)
+    assert len((await flow.arguments({"pictures": [f"{site[0]}/{n}" for n in range(2)]}))["pictures"]) == 2
+    with pytest.raises(InvalidRequest, match=f"larger than {2 * len(PNG)} bytes in all"):
+        await flow.arguments({"pictures": [f"{site[0]}/{n}" for n in range(3)]})
 
 
 async def test_more_addresses_than_a_call_may_name(flow_of):

@@ -98,7 +98,7 @@ def _image(content: bytes, said: str, address: str | None = None) -> Image:
     """The bytes tell the type of an image, not who sends it."""
     kind = image_type_of(content)
     if kind is None:
-        what = f"is no image, although it is sent as {said}" if said else "is no image"
+        what = f"is no image, although it is sent as {said[:50]}" if said else "is no image"
         raise BadMedia(f"{what}: PNG, JPEG, GIF, WebP, BMP, TIFF, AVIF and HEIC can be read")
     return Image(content, kind, address)
 

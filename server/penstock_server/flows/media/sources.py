@@ -1,7 +1,7 @@
 """The JSON forms in which callers send images and files.
 
 - text: an http(s) address, a data URL, or the bytes in base64;
-- `{"source_uri": …}`, LangStudio's form, with any of the other attributes of a `File`;
+- `{"source_uri": …}`, LangStudio's form, with a `file_name`, a `file_type` and a `file_id`;
 - `{"data:image/png;base64": …}` and `{"data:image/png;url": …}`, prompt flow's form. Its third one, `…;path`, named a
   file of the server's disk, and is refused: callers read nothing there;
 - `{"type": "image_url", "image_url": {"url": …}}`, that of chat models.
@@ -18,6 +18,10 @@ from urllib.parse import unquote_to_bytes
 
 class BadMedia(ValueError):
     """Why an image or a file cannot be had; the text follows on the name of the input."""
+
+
+ATTRIBUTES = ("file_id", "file_name", "file_type")
+"""What callers may say of a file. Its `download_url` is not among them: code may fetch from there, unguarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,9 @@ def _of_object(value: Mapping[str, Any], bytes_max: int) -> Source:
     where = value.get("source_uri")
     if not isinstance(where, str):
         raise BadMedia('is an object of no known form: send {"source_uri": …}, or {"data:image/png;base64": …}')
-    names = ("download_url", "file_id", "file_name", "file_type")
-    attributes = {name: text for name in names if isinstance(text := value.get(name), str)}
+    attributes = {name: text for name in ATTRIBUTES if isinstance(text := value.get(name), str)}
+    if "file_name" in attributes:
+        attributes["file_name"] = re.split(r"[/\\]", attributes["file_name"])[-1]  # code may use it as a path
     found = replace(_of_text(where, bytes_max), attributes=attributes)
     return replace(found, mime_type=attributes.get("file_type") or found.mime_type)
 
@@ -109,9 +114,8 @@ def _of_data_url(text: str, bytes_max: int) -> Source:
 def _decoded(text: str, bytes_max: int) -> bytes:
     if len(text) > bytes_max * 2:  # base64 takes a third more than the bytes, and line breaks hardly anything
         raise BadMedia(too_large(bytes_max))
-    compact = "".join(text.split())
     try:
-        content = base64.b64decode(compact, validate=True)
+        content = base64.b64decode("".join(text.split()) if _SPACE.search(text) else text, validate=True)
     except (binascii.Error, ValueError):
         raise BadMedia("is neither an http(s) address, nor a data URL, nor base64") from None
     if not content:
@@ -133,6 +137,7 @@ def _text(value: object) -> str:
 
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_SPACE = re.compile(r"\s")
 _DICTIONARY_KEY = re.compile(r"data:image/[^;]{1,50};(?:path|base64|url)$")
 _CHAT_KEYS = 2
 _HEAD_CHARS_MAX = 200
