@@ -55,6 +55,19 @@ def test_each_type_is_read_from_the_file(tmp_path: Path) -> None:
     assert connections.get("open") is connections.get("open")
 
 
+def test_what_looks_like_a_number_is_text(tmp_path: Path) -> None:
+    text = """
+    a: {type: mysql, host: 127, port: 3307, user: 5, password: "0123", database: 7}
+    b: {type: open_ai, api_key: "123456", organization: 9}
+    c: {type: custom, configs: {port: 25, on: true}, secrets: {pin: "0123", none: }}
+    """
+    connections = declared(tmp_path, text)
+    assert connections.get("a").url == "mysql://5:0123@127:3307/7"
+    assert (connections.get("b").api_key, connections.get("b").organization) == ("123456", "9")
+    custom = connections.get("c")
+    assert (custom.port, custom.on, custom.pin, custom.none) == (25, True, "0123", "")
+
+
 def test_a_database_tells_one_url_with_its_parts_escaped(tmp_path: Path) -> None:
     connections = declared(tmp_path, ALL)
     assert connections.get("shop").url == f"mysql://root:{KEY}%2F%40@db:3306/shop"
@@ -142,6 +155,8 @@ def test_an_unknown_name_is_told_with_those_that_exist(tmp_path: Path) -> None:
         ("a: {type: open_ai, api_key: [x]}", "connection `a`: `api_key` must be a text or a number"),
         ("a: {type: custom, secrets: x}", "connection `a`: `secrets` must be a mapping"),
         ("a: {type: custom, configs: {b: {c: 1}}}", "connection `a`: `b` must be a text or a number"),
+        ("a: {type: open_ai, api_key: 0123}", r"connection `a`: `api_key` must be text \(put it in quotes\)"),
+        ("a: {type: custom, secrets: {pin: 0123}}", r"connection `a`: `pin` must be text \(put it in quotes\)"),
         ("- a", "the document must be a mapping of names to connections"),
         ("a: open_ai", "connection `a` must be a mapping, with its `type`"),
     ],
@@ -164,7 +179,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_place(tmp_path: Path, text: st
         (f"a: {{type: mysql, url: 'mysql://u:{KEY}@host/x', host: b}}", "`url` and `host` both say where it is"),
         ("a: {type: mysql, database: x, port: 99999}", "`port` must be a number from 1 to 65535"),
         (f"a: {{type: milvus, uri: 'http://u:{KEY}@host'}}", "give them as `token`"),
-        ("a: {type: custom, configs: {b: 1}, secrets: {b: 2}}", "`b` is among the configs and among the secrets"),
+        ("a: {type: custom, configs: {b: 1}, secrets: {b: x}}", "`b` is among the configs and among the secrets"),
     ],
 )
 def test_values_that_make_no_connection_are_told_when_it_is_asked_for(tmp_path: Path, text: str, problem: str) -> None:

@@ -158,8 +158,8 @@ class Connection:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise TypeError("a connection is not pickled, for it holds secrets")
 
-    def _keep(self, name: str, configs: Mapping[str, Any], secrets: Mapping[str, str | Secret]) -> None:
-        hidden = {key: value if isinstance(value, Secret) else Secret(str(value)) for key, value in secrets.items()}
+    def _keep(self, name: str, configs: Mapping[str, Any], secrets: Mapping[str, object]) -> None:
+        hidden = {key: _hidden(value) for key, value in secrets.items()}
         self.__dict__.update(name=name, configs=MappingProxyType(dict(configs)), secrets=Secrets(hidden))
 
 
@@ -178,6 +178,12 @@ def check_address(key: str, value: object) -> None:
         raise InvalidConnection(f"`{key}` must be an address like https://host/path")
     if "@" in parts.netloc:
         raise InvalidConnection(f"`{key}` must hold no user or password: addresses are shown in errors and logs")
+
+
+def _hidden(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    return Secret("" if value is None else str(value))
 
 
 def _named(values: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, Any]:

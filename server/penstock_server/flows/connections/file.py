@@ -59,29 +59,63 @@ def _declaration(name: str, item: Item, problems: Problems) -> Declaration | Non
     if not isinstance(item.value, dict):
         problems.add(item, f"connection `{name}` must be a mapping, with its `type`")
         return None
+    kind = _type(name, item, problems)
+    if kind is None:
+        return None
+    entries = {key: each for key, each in item.entries().items() if key not in ("name", "type", *_PROMPT_FLOW_KEYS)}
+    what = f"connection `{name}`"
+    is_custom = kind is CustomConnection
+    values = _custom_values(what, entries, problems) if is_custom else _typed_values(what, kind, entries, problems)
+    return Declaration(name=name, type=kind.TYPE, values=values, origin=f"{problems.file}:{item.line}")
+
+
+def _type(name: str, item: Item, problems: Problems) -> type[Connection] | None:
     declared = item.get("type")
-    kind = type_of(str(declared.value)) if declared else None
     if declared is None:
         problems.add(item, f"connection `{name}` has no `type`", hint=f"the types are {listed(list(TYPES))}")
-    elif kind is None:
+        return None
+    kind = type_of(str(declared.value))
+    if kind is None:
         text = f"connection `{name}`: there is no type `{declared.plain()}`"
         problems.add(declared, text, hint=did_you_mean(str(declared.plain()), list(TYPES)))
-    if declared is None or kind is None:
-        return None
-    values = {key: each for key, each in item.entries().items() if key not in ("name", "type", *_PROMPT_FLOW_KEYS)}
-    _check_keys(name, kind, values, problems)
-    plain = {key: each.plain() for key, each in values.items()}
-    return Declaration(name=name, type=kind.TYPE, values=plain, origin=f"{problems.file}:{item.line}")
+    return kind
 
 
-def _check_keys(name: str, kind: type[Connection], values: Mapping[str, Item], problems: Problems) -> None:
-    known = _CUSTOM_KEYS if kind is CustomConnection else kind.parameters()
-    for key, item in values.items():
+def _typed_values(
+    what: str, kind: type[Connection], entries: Mapping[str, Item], problems: Problems
+) -> dict[str, object]:
+    """The values as text, which all of them are, whatever they look like."""
+    known = kind.parameters()
+    secret = {name for field in kind.FIELDS if field.secret for name in (field.name, *field.aliases)}
+    values: dict[str, object] = {}
+    for key, item in entries.items():
         if key not in known:
-            problems.add(item, f"connection `{name}` has no `{key}`", hint=did_you_mean(key, list(known)))
-        elif isinstance(item.value, (dict, list)) is not (kind is CustomConnection):
-            form = "a mapping" if kind is CustomConnection else "a text or a number"
-            problems.add(item, f"connection `{name}`: `{key}` must be {form}")
-        for inner, value in item.entries().items():
-            if isinstance(value.value, (dict, list)):
-                problems.add(value, f"connection `{name}`: `{inner}` must be a text or a number")
+            problems.add(item, f"{what} has no `{key}`", hint=did_you_mean(key, known))
+        elif item.value is not None:
+            values[key] = str(_scalar(what, key, item, problems, is_secret=key in secret))
+    return values
+
+
+def _custom_values(what: str, entries: Mapping[str, Item], problems: Problems) -> dict[str, object]:
+    """The two mappings of a custom connection."""
+    values: dict[str, object] = {}
+    for key, item in entries.items():
+        if key not in _CUSTOM_KEYS:
+            problems.add(item, f"{what} has no `{key}`", hint=did_you_mean(key, list(_CUSTOM_KEYS)))
+        elif not isinstance(item.value, dict):
+            problems.add(item, f"{what}: `{key}` must be a mapping")
+        else:
+            is_secret = key == "secrets"
+            given = item.entries().items()
+            values[key] = {name: _scalar(what, name, each, problems, is_secret=is_secret) for name, each in given}
+    return values
+
+
+def _scalar(what: str, key: str, item: Item, problems: Problems, *, is_secret: bool) -> object:
+    """A value; a secret must be text already, for YAML reads `0123` as 123, and nobody would find out why it fails."""
+    value = item.plain()
+    if isinstance(value, (dict, list)):
+        problems.add(item, f"{what}: `{key}` must be a text or a number")
+    elif is_secret and value is not None and not isinstance(value, str):
+        problems.add(item, f"{what}: `{key}` must be text", hint="put it in quotes")
+    return value
