@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from benchmarks import envoy
+from benchmarks import envoy, promptflow
 from benchmarks.process import Process, free_port, start, wait_for_file, wait_for_port
 
 TOKEN = "benchmark-token"
@@ -22,8 +23,20 @@ BARE_AIOHTTP = "bare aiohttp"
 ENVOY = "server + Envoy"
 SPLIT = "server + bridge"
 ONE = "one process"
+PENSTOCK = "Penstock"
+PROMPT_FLOW = ("prompt flow with flask", "prompt flow with fastapi")
+"""prompt flow's server, with each of its engines."""
 SDK = "openai SDK"
 LLM = "one process, an LLM node"
+
+
+GRAPHS = ("chain", "fan", "single", "block")
+"""The flow folders of `graphs/`; each has a server of its own, for prompt flow's serves one flow."""
+
+
+def graph_subject(system: str, flow: str) -> str:
+    """The name of a subject: a system that serves a flow of `graphs/`."""
+    return f"{system}, {flow}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +139,22 @@ class Fleet:
         )
         return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
 
+    def _penstock_graph(self, name: str) -> Subject:
+        flow = f"benchmarks/graphs/{name.rpartition(', ')[2]}"
+        process, at = self.penstock(
+            "serve", "serve", flow, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
+
+    def _prompt_flow_graph(self, name: str) -> Subject:
+        system, _, flow = name.rpartition(", ")
+        port = free_port()
+        home = self._path("promptflow")
+        command = promptflow.command(flow, home, engine=system.rpartition(" ")[2], port=port)
+        process = self._start("promptflow", command, promptflow.environment(home))
+        wait_for_port(process, port)
+        return Subject(name=name, processes=(process,), http=f"http://127.0.0.1:{port}")
+
     def _llm(self, name: str) -> Subject:
         connections = self._path("yaml")
         connections.write_text(f"model: {{type: open_ai, base_url: '{self.model_url()}'}}\n")
@@ -148,8 +177,10 @@ class Fleet:
         wait_for_port(process, port)
         return Subject(name=name, processes=(server.processes[0], process), http=f"http://127.0.0.1:{port}")
 
-    def _start(self, role: str, command: Sequence[str]) -> Process:
-        process = start(role, command, log=self._path("log"), environment=self._environment)
+    def _start(
+        self, role: str, command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Process:
+        process = start(role, command, log=self._path("log"), environment={**self._environment, **environment})
         self._stack.callback(process.stop)
         return process
 
@@ -166,4 +197,6 @@ _BUILDERS = {
     SPLIT: "_split",
     ONE: "_one",
     LLM: "_llm",
+    **{graph_subject(PENSTOCK, flow): "_penstock_graph" for flow in GRAPHS},
+    **{graph_subject(system, flow): "_prompt_flow_graph" for system in PROMPT_FLOW for flow in GRAPHS},
 }
