@@ -133,6 +133,8 @@ def test_a_graph_is_drawn_without_importing_its_code(tmp_path: Path) -> None:
 def test_a_flow_of_one_step_is_drawn_as_such(tmp_path: Path) -> None:
     write(tmp_path / "flex", flow__flex__yaml="entry: main:answer\n")
     assert 'n1["main:answer<br/>flex"]' in run("graph", "flex", cwd=tmp_path).stdout
+    (tmp_path / "greet.prompty").write_text("broken")
+    assert 'n1["greet<br/>prompty"]' in run("graph", "greet.prompty", cwd=tmp_path).stdout
     assert 'n1["mod:fn<br/>callable"]' in run("graph", "mod:fn", cwd=tmp_path).stdout
 
 

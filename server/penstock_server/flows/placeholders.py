@@ -52,7 +52,7 @@ def file_value(name: str, folder: Path) -> object:
 
 def _variable(body: str, environ: Mapping[str, str]) -> str:
     name, dash, default = body.partition(":-")
-    text = environ.get(name, default if dash else None)
+    text = environ.get(name) or (default if dash else environ.get(name))  # as in shells: what is empty takes a default
     if text is None:
         raise ProblemFound(f"the environment variable {name} is not set")
     return text

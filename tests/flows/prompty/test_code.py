@@ -70,7 +70,7 @@ async def test_what_is_wrong_is_told(source):
     with pytest.raises(ValueError, match="needs the inputs name"):
         Prompty.load(source)()
     with pytest.raises(FlowLoadError, match="there is no such setting of `chat`"):
-        Prompty.load(source, model={"parameters": {"hot": 1}})
+        Prompty.load(source, model={"parameters": {"temprature": 1}})
     with pytest.raises(ModelRefused):
         await called(Prompty.load(source, model={"configuration": {"model": "no-such-model"}}), name="Ada")
 

@@ -50,7 +50,7 @@ def prompty(load_folder, server):
 
 
 async def test_the_model_gets_the_messages_and_its_answer_streams(prompty, server, run, recorder):
-    flow = prompty(parameters="temperature: 0.2, max_tokens: '128'")
+    flow = prompty(parameters="temperature: 0.2, max_tokens: '128', top_logprobs: 3, store: false")
     assert (flow.spec.flow, flow.spec.kind, flow.spec.description) == ("shop", FlowKind.STANDARD, "Greets people.")
     assert flow.spec.streaming_outputs == ("output",)
     assert (await run(flow, recorder, name="Ada"))["output"].strip() == "You said: Ada says hello"
@@ -59,6 +59,7 @@ async def test_the_model_gets_the_messages_and_its_answer_streams(prompty, serve
     messages = [(each["role"], each["content"].strip()) for each in body["messages"]]
     assert messages == [("system", "Greet Ada."), ("user", "Ada says hello")]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("echo", 0.2, 128)
+    assert (body["top_logprobs"], body["store"]) == (3, False)
     assert server.seen[0].key == "k"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from penstock.connections import AzureOpenAIConnection, Connection, InvalidConnection, OpenAIConnection
@@ -14,14 +15,14 @@ from penstock_server.flows.placeholders import filled
 from penstock_server.flows.problems import ProblemFound, did_you_mean
 from penstock_server.flows.prompty.document import MODEL_KEYS
 
-APIS = {"chat": settings.CHAT, "completion": settings.TEXT}
-"""The protocols, with their settings."""
-
 RESPONSES = ("first", "all")
 """What is made of an answer: its text, or the whole of it."""
 
 MODEL_NAMES = ("azure_deployment", "model")
 """The entries of the configuration that name the model."""
+
+MISTYPED_RATIO_MIN = 0.85
+"""How like a known setting another name must be to count as mistyped: `top_logprobs` and `store` are none."""
 
 NAMES: Mapping[type[Connection], Mapping[str, str]] = {
     AzureOpenAIConnection: {"azure_endpoint": "api_base"},
@@ -78,7 +79,7 @@ def read(item: Item | None, folder: Path, connections: Connections, problems: Pr
         return None
     keys.check("`model`", item, MODEL_KEYS, problems)
     count = len(problems.found)
-    api = _choice(item, "api", list(APIS), problems)
+    api = _choice(item, "api", list(settings.APIS), problems)
     response = _choice(item, "response", RESPONSES, problems)
     stream, given = _parameters(item.get("parameters"), api, folder, problems)
     found = _configuration(item, folder, connections, problems)
@@ -114,15 +115,25 @@ def _parameters(
             value = filled(entry.plain(), folder)
             if name == "stream":
                 stream = _flag(value)
-            elif name not in APIS[api]:
-                raise ProblemFound(f"there is no such setting of `{api}`", hint=did_you_mean(name, list(APIS[api])))
             else:
-                given.update(settings.read({name: value}, APIS[api]))
+                given.update(_parameter(name, value, api))
         except ProblemFound as error:
             problems.add(entry, f"`parameters`, `{name}`: {error.text}", hint=error.hint)
         except ValueError as error:
             problems.add(entry, f"`parameters`: {error}")
     return stream, given
+
+
+def _parameter(name: str, value: object, api: str) -> Mapping[str, object]:
+    """A parameter as the protocol takes it. One that we do not know is the server's affair, unless it is mistyped."""
+    known = settings.APIS[api]
+    if name in known:
+        return settings.read({name: value}, known)
+    close = get_close_matches(name, known, n=1, cutoff=MISTYPED_RATIO_MIN)
+    if name in settings.RESERVED or close:
+        hint = f"did you mean `{close[0]}`?" if close else ""
+        raise ProblemFound(f"there is no such setting of `{api}`", hint=hint)
+    return {name: value}
 
 
 def _flag(value: object) -> bool:
