@@ -55,6 +55,21 @@ def test_each_type_is_read_from_the_file(tmp_path: Path) -> None:
     assert connections.get("open") is connections.get("open")
 
 
+def test_the_types_of_prompt_flow_that_tools_alone_use_are_known(tmp_path: Path) -> None:
+    text = """
+    find: {type: serp, api_key: k}
+    index: {type: cognitive_search, api_key: k, api_base: "https://x.search.windows.net"}
+    safe: {type: azure_content_safety, api_key: k, endpoint: "https://x"}
+    """
+    connections = declared(tmp_path, text)
+    assert connections.get("find").api_key == "k"
+    assert (connections.get("index").api_base, connections.get("index").api_version) == (
+        "https://x.search.windows.net",
+        "2023-11-01",
+    )
+    assert connections.get("safe").endpoint == "https://x"
+
+
 def test_what_looks_like_a_number_is_text(tmp_path: Path) -> None:
     text = """
     a: {type: mysql, host: 127, port: 3307, user: 5, password: "0123", database: 7}
@@ -170,6 +185,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_place(tmp_path: Path, text: st
     ("text", "problem"),
     [
         ("a: {type: open_ai}", "it needs an `api_key`, or the `base_url` of a server that wants none"),
+        ("a: {type: azure_open_ai, api_key: x, api_base: 'https://x', auth_mode: meid_token}", "must be `key`"),
         ("a: {type: azure_open_ai, api_key: x}", "it needs `api_base`"),
         ("a: {type: open_ai, api_key: x, base_url: localhost}", "must be an address like https://host/path"),
         (f"a: {{type: open_ai, base_url: 'http://u:{KEY}@host/'}}", "must hold no user or password"),

@@ -20,19 +20,33 @@ from penstock.connections.models import (
     OpenAIConnection,
     ServerlessConnection,
 )
+from penstock.connections.services import (
+    AzureContentSafetyConnection,
+    CognitiveSearchConnection,
+    FormRecognizerConnection,
+    QdrantConnection,
+    SerpConnection,
+    WeaviateConnection,
+)
 from penstock.connections.stores import DatabaseConnection, MilvusConnection, MySqlConnection, PostgresConnection
 
 __all__ = [
+    "AzureContentSafetyConnection",
     "AzureOpenAIConnection",
+    "CognitiveSearchConnection",
     "Connection",
     "CustomConnection",
     "DashScopeConnection",
     "DatabaseConnection",
     "Field",
+    "FormRecognizerConnection",
     "InvalidConnection",
     "MilvusConnection",
     "MySqlConnection",
     "OpenAIConnection",
     "PostgresConnection",
+    "QdrantConnection",
+    "SerpConnection",
     "ServerlessConnection",
+    "WeaviateConnection",
 ]

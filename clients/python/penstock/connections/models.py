@@ -7,6 +7,7 @@ from penstock.secret import Secret
 
 DASHSCOPE_URL = "https://dashscope.aliyuncs.com/compatible-mode/v1"
 AZURE_API_VERSION = "2024-10-21"
+AZURE_KEY_MODE = "key"
 
 
 class OpenAIConnection(Connection):
@@ -55,15 +56,21 @@ class AzureOpenAIConnection(Connection):
         Field(name="api_base", required=True, aliases=("base_url", "azure_endpoint", "endpoint")),
         Field(name="api_type", default="azure"),
         Field(name="api_version", default=AZURE_API_VERSION),
+        Field(name="auth_mode", default=AZURE_KEY_MODE),
+        Field(name="resource_id"),
     )
     api_key: str
     api_base: str
     api_type: str
     api_version: str
+    auth_mode: str
+    resource_id: str | None
 
     def __init__(self, api_key: str | Secret | None = None, *, name: str = "", **values: Any) -> None:
         super().__init__(name=name, api_key=api_key, **values)
         check_address("api_base", self.api_base)
+        if self.auth_mode != AZURE_KEY_MODE:
+            raise InvalidConnection(f"`auth_mode` must be `{AZURE_KEY_MODE}`")
 
 
 class DashScopeConnection(Connection):

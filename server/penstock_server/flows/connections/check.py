@@ -61,7 +61,7 @@ async def _tried(connection: Connection, models: Models) -> str:
         return await _reached(connection.host, connection.port)
     if isinstance(connection, MilvusConnection):
         return await _milvus(connection)
-    return "nothing to try: what a custom connection leads to, its flows know alone"
+    return "nothing to try: what it leads to, its flows know alone"
 
 
 async def _milvus(connection: MilvusConnection) -> str:

@@ -5,16 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock.connections import (
+    AzureContentSafetyConnection,
     AzureOpenAIConnection,
+    CognitiveSearchConnection,
     Connection,
     CustomConnection,
     DashScopeConnection,
+    FormRecognizerConnection,
     InvalidConnection,
     MilvusConnection,
     MySqlConnection,
     OpenAIConnection,
     PostgresConnection,
+    QdrantConnection,
+    SerpConnection,
     ServerlessConnection,
+    WeaviateConnection,
 )
 from penstock_server.flows.problems import did_you_mean
 
@@ -29,6 +35,12 @@ TYPES: Mapping[str, type[Connection]] = {
         MySqlConnection,
         PostgresConnection,
         CustomConnection,
+        SerpConnection,
+        CognitiveSearchConnection,
+        AzureContentSafetyConnection,
+        FormRecognizerConnection,
+        QdrantConnection,
+        WeaviateConnection,
     )
 }
 """The types, by the names that files use."""
