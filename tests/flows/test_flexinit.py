@@ -35,6 +35,7 @@ def flex(load_folder):
     [
         ("", [1, 2, 3]),
         ("init: {a: 10, b: [x]}", [10, ["x"], 3]),
+        ("init: {a: {type: round, color: red}}", [{"type": "round", "color": "red"}, 2, 3]),
         ("init: {a: {type: int, default: 7}, b: {type: string}}", [7, 2, 3]),
         ("init: {a: {type: int, default: 7}}\nsample: {init: {a: 8, b: 9}}", [8, 9, 3]),
         ("init: {a: 10}\nsample: {init: {a: 8, b: 9}}", [10, 9, 3]),

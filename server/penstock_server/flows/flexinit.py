@@ -9,9 +9,11 @@ from typing import Any
 from penstock.connections import Connection
 from penstock.modelconfig import CONFIGURATIONS, ModelConfiguration
 from penstock_server.flows.connections.declaration import type_of
+from penstock_server.flows.dag import keys
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.placeholders import filled
 from penstock_server.flows.problems import ProblemFound, did_you_mean
+from penstock_server.flows.valuetypes import text_of
 
 Connect = Callable[[str], Connection]
 """Finds a connection by its name; raises ProblemFound."""
@@ -21,7 +23,7 @@ def init_values(yaml: Item, target: Any, folder: Path, connect: Connect, problem
     """The arguments for the class, each as the class wants it.
 
     A value of `init` goes before one of `sample`'s `init`, which goes before the default of a declaration, as in prompt
-    flow; the class's own defaults come last. A declaration is an entry of `init` with a `type`.
+    flow; the class's own defaults come last.
 
     Args:
         yaml: the document.
@@ -33,8 +35,8 @@ def init_values(yaml: Item, target: Any, folder: Path, connect: Connect, problem
     declared = _entries(yaml.get("init"), "init", problems)
     sample = yaml.get("sample")
     sampled = _entries(sample.get("init") if sample else None, "sample: init", problems)
-    given = {name: item for name, item in declared.items() if item.get("type") is None}
-    defaults = {name: item.get("default") for name, item in declared.items() if item.get("type") is not None}
+    given = {name: item for name, item in declared.items() if not _is_declaration(item)}
+    defaults = {name: item.get("default") for name, item in declared.items() if _is_declaration(item)}
     chosen = {name: item for name, item in {**defaults, **sampled, **given}.items() if item is not None}
     if not isinstance(target, type):
         return {}
@@ -50,8 +52,16 @@ def _entries(item: Item | None, what: str, problems: Problems) -> Mapping[str, I
     return item.entries() if item else {}
 
 
+def _is_declaration(item: Item) -> bool:
+    """Whether it says what kind of value is wanted, rather than being the value: that may have a `type` as well."""
+    return item.get("type") is not None and set(item.entries()) <= set(keys.INPUT)
+
+
 def _check_names(values: Mapping[str, Item], target: type, problems: Problems) -> None:
-    parameters = inspect.signature(target).parameters
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:  # a class of C code, which checks for itself
+        return
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return
     for name, item in values.items():
@@ -64,14 +74,13 @@ def _hints(target: type) -> Mapping[str, Any]:
     try:
         return typing.get_type_hints(target.__init__)  # type: ignore[misc]
     except (NameError, TypeError):  # one of them names something unknown; the others still count
-        return {name: each.annotation for name, each in inspect.signature(target).parameters.items()}
+        return dict(getattr(target.__init__, "__annotations__", {}))  # type: ignore[misc]
 
 
 def _type_name(declared: Item | None, hint: Any) -> str:
     """What kind of value is wanted: what the document says, else what the class says."""
-    said = declared.get("type") if declared else None
-    if said is not None:
-        return str(said.value)
+    if declared is not None and _is_declaration(declared):
+        return text_of(declared.get("type"))
     kinds = [each for each in (hint, *typing.get_args(hint)) if isinstance(each, type)]
     wanted = (Connection, ModelConfiguration)
     return next((each.__name__ for each in kinds if issubclass(each, wanted)), "")
@@ -99,10 +108,10 @@ def _configuration(type_name: str, value: object, connect: Connect) -> object:
     if not isinstance(value, Mapping):
         raise ProblemFound(f"must be a mapping: it stands for a {type_name}")
     kind = CONFIGURATIONS[type_name]
-    keys = kind.keys()
-    unknown = [key for key in value if key not in keys]
+    known = kind.keys()
+    unknown = [key for key in value if key not in known]
     if unknown:
-        raise ProblemFound(f"a {type_name} has no `{unknown[0]}`", hint=did_you_mean(unknown[0], keys))
+        raise ProblemFound(f"a {type_name} has no `{unknown[0]}`", hint=did_you_mean(unknown[0], known))
     if not value.get(kind.MODEL):
         raise ProblemFound(f"a {type_name} needs `{kind.MODEL}`")
     try:

@@ -269,6 +269,24 @@ async def test_images_and_files_come_out_as_json(flow_of, run):
     }
 
 
+async def test_code_may_use_the_classes_in_models_of_its_own(flow_of, run):
+    from pydantic import BaseModel, ValidationError
+
+    class Photo(BaseModel):
+        picture: Image
+        notes: File | None = None
+
+    async def make(picture: Image) -> Photo:
+        with pytest.raises(ValidationError, match="only what callers send is fetched"):
+            Photo(picture="https://example.com/x.png")
+        assert Photo(picture=BASE64).picture == picture
+        return Photo(picture=picture, notes=File(content=b"x", file_name="a.txt", file_id="1"))
+
+    result = await run(flow_of(make), picture=BASE64)
+    assert result["picture"] == {"data:image/png;base64": BASE64}
+    assert result["notes"]["source_uri"] == "data:text/plain;base64,eA=="
+
+
 @pytest.mark.parametrize(
     "default", ["pixel.png", "{'data:image/png;path': pixel.png}", f"{{'data:image/png;base64': '{BASE64}'}}"]
 )

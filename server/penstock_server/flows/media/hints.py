@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from penstock.media import File, Image, image_type_of
 from penstock_server.flows.media.fetch import Fetched
 from penstock_server.flows.media.sources import BadMedia, Source, is_image_object, source_of
+from penstock_server.flows.settings import FlowSettings
 
 SAMPLE_IMAGE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
@@ -51,8 +52,16 @@ class Supply:
         return found
 
 
+class _NoSupply(Supply):
+    """Stands for a supply where code of a flow checks values by itself, outside any request."""
+
+    def get(self, address: str) -> Fetched | None:
+        raise BadMedia("is an address; only what callers send is fetched")
+
+
 current_supply: ContextVar[Supply] = ContextVar("penstock_media_supply")
 """The supply of the request whose inputs are being checked."""
+_CODE = _NoSupply(FlowSettings().media_bytes_max)
 
 
 def read_image(value: object) -> Image:
@@ -61,7 +70,9 @@ def read_image(value: object) -> Image:
     Raises:
         BadMedia: there is no such image.
     """
-    supply = current_supply.get()
+    if isinstance(value, Image):
+        return value
+    supply = current_supply.get(_CODE)
     source = source_of(value, supply.bytes_max)
     if not source.address:
         return _image(source.content or b"", source.mime_type)
@@ -77,7 +88,9 @@ def read_file(value: object) -> File:
     Raises:
         BadMedia: there is no such file.
     """
-    supply = current_supply.get()
+    if isinstance(value, File):
+        return value
+    supply = current_supply.get(_CODE)
     source = source_of(value, supply.bytes_max)
     if not source.address:
         return _file(source, source.content or b"", "")
@@ -117,10 +130,16 @@ def _forms(what: str, **more: Any) -> WithJsonSchema:
     })  # fmt: skip
 
 
-IMAGE: Any = Annotated[Any, PlainValidator(read_image), _forms("An image", examples=[SAMPLE_IMAGE])]
+def _told(value: Any) -> Any:
+    return value.to_json() if isinstance(value, (Image, File)) else value
+
+
+_JSON = PlainSerializer(_told, when_used="json")
+
+IMAGE: Any = Annotated[Any, PlainValidator(read_image), _JSON, _forms("An image", examples=[SAMPLE_IMAGE])]
 """The hint of an image."""
 
-FILE: Any = Annotated[Any, PlainValidator(read_file), _forms("A file", examples=["data:text/plain,hello"])]
+FILE: Any = Annotated[Any, PlainValidator(read_file), _JSON, _forms("A file", examples=["data:text/plain,hello"])]
 """The hint of a file."""
 
 LIST: Any = Annotated[list[Any], AfterValidator(with_images)]
