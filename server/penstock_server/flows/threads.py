@@ -55,6 +55,7 @@ class Threads:
         self._count = 0
         self._idle: list[threading.Lock] = []
         self._is_waking = False
+        self._mailbox: Mailbox | None = None
         self._users: set[object] = set()
         self._closed = False
 
@@ -63,7 +64,11 @@ class Threads:
 
         Code that is abandoned before its turn comes is dropped, and `ended` is not called.
         """
-        job = Job(function, ended)
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            mailbox = self._mailbox = Mailbox(loop)
+        job = Job(function, ended, mailbox)
         self._submit(job)
         return job
 
@@ -205,19 +210,43 @@ class Job:
         is_abandoned: whether nobody waits for it any more; set it to drop the code if its turn has not come.
     """
 
-    def __init__(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
+    def __init__(self, function: Callable[[], None], ended: Callable[[], None], mailbox: "Mailbox") -> None:
         self.is_abandoned = False
-        self._loop = asyncio.get_running_loop()
         self._function = function
         self._ended = ended
+        self._mailbox = mailbox
 
     def run(self) -> None:
         """Executes the code in the calling thread."""
-        if self.is_abandoned:
-            return
-        self._function()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._ended)
+        if not self.is_abandoned:
+            self._function()
+            self._mailbox.put(self._ended)
+
+
+class Mailbox:
+    """What threads want an event loop to call. However much comes at once, the loop is woken once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_told = False
+
+    def put(self, call: Callable[[], None]) -> None:
+        """Lets the loop call it soon; in any thread."""
+        self._calls.append(call)
+        if not self._is_told:  # a thread that finds it told has added its call before the loop looks
+            self._is_told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                self.loop.call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        self._is_told = False
+        while self._calls:
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception as error:
+                self.loop.call_exception_handler({"message": f"{call} raised", "exception": error})
 
 
 class _Call(Generic[T]):

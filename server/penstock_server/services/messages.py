@@ -109,16 +109,19 @@ def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
 def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
     target.node = record.node
     target.status = _NODE_STATUSES[record.status]
-    target.inputs.SetInParent()
-    to_struct(record.inputs, target.inputs)
+    inputs = target.inputs
+    inputs.SetInParent()
+    to_struct(record.inputs, inputs)
     if record.end_time is not None:
         to_value(record.output, target.output)
+        _write_time(record.end_time, target.end_time)
     if record.logs:
         target.logs = record.logs
-    _write_failure(record.error, target.error)
-    _write_usage(record, target.usage)
+    if record.error is not None:
+        _write_failure(record.error, target.error)
+    if record.input_tokens or record.output_tokens:
+        _write_usage(record, target.usage)
     _write_time(record.start_time, target.start_time)
-    _write_time(record.end_time, target.end_time)
 
 
 def _write_failure(failure: Failure | None, target: Status) -> None:

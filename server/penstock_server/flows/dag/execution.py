@@ -19,7 +19,7 @@ from penstock_server.flows.threads import Job, Threads, report_lost
 from penstock_server.flows.usercode import gathered, is_stream, joined, run_stream
 
 PROGRESS_S = 0.01
-"""How long it may take until the recorder is told that a thread went on with the next node."""
+"""How long it may take until the recorder is told that a thread has begun a node."""
 
 
 class Execution:
@@ -50,6 +50,7 @@ class Execution:
         self._runs: dict[str, NodeRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._strands: dict[Strand, Job] = {}
+        self._progress: asyncio.TimerHandle | None = None
         self._ended = self._loop.create_future()
         self._failure: BaseException | None = None
         self._is_stopping = False
@@ -90,18 +91,19 @@ class Execution:
         task.add_done_callback(self._tasks.discard)
 
     def _start_strand(self, nodes: tuple[PlannedNode, ...]) -> None:
-        self._waiting.difference_update(node.name for node in nodes)
+        for node in nodes:
+            self._waiting.discard(node.name)
         log_bytes_max = self._settings.node_log_bytes_max
         strand = Strand(nodes, self._values, self._context, self._translator, log_bytes_max)
         self._strands[strand] = self._threads.start(strand.execute, lambda: self._strand_ended(strand))
-        if len(nodes) > 1:
-            self._loop.call_later(PROGRESS_S, self._tell_progress, strand)
+        if self._progress is None:
+            self._progress = self._loop.call_later(PROGRESS_S, self._tell_progress)
 
-    def _tell_progress(self, strand: Strand) -> None:
-        if strand in self._strands:
+    def _tell_progress(self) -> None:
+        for strand in self._strands:
             for run in strand.runs:
                 run.tell(self._recorder)
-            self._loop.call_later(PROGRESS_S, self._tell_progress, strand)
+        self._progress = self._loop.call_later(PROGRESS_S, self._tell_progress) if self._strands else None
 
     def _strand_ended(self, strand: Strand) -> None:
         if self._strands.pop(strand, None) is None:  # the execution has stopped, and has told what there was to tell
@@ -115,7 +117,8 @@ class Execution:
         if strand.failure is not None:
             self._fail(strand.failure)
         elif strand.rest is not None:
-            node = strand.nodes[len(strand.values)]
+            node, *later = strand.nodes[len(strand.values) :]
+            self._waiting.update(each.name for each in later)
             self._runs[node.name] = strand.runs[-1]
             self._spawn(self._finish(node, strand.rest), node.name, strand.rest_context)
 
@@ -239,6 +242,8 @@ class Execution:
     async def _stop(self) -> None:
         """Ends the nodes that still run, and waits a while for their code to clean up."""
         self._is_stopping = True
+        if self._progress is not None:
+            self._progress.cancel()
         strands, self._strands = self._strands, {}
         for strand, job in strands.items():
             strand.is_stopped = job.is_abandoned = True
