@@ -13,9 +13,10 @@ from penstock_server.flows.dag.strand import Strand
 from penstock_server.flows.dag.values import BYPASSED, Values
 from penstock_server.flows.failures import Translator
 from penstock_server.flows.flow import Recorder
+from penstock_server.flows.jobs import Job, report_lost
 from penstock_server.flows.outputs import Outputs
 from penstock_server.flows.settings import FlowSettings
-from penstock_server.flows.threads import Job, Threads, report_lost
+from penstock_server.flows.threads import Threads
 from penstock_server.flows.usercode import gathered, is_stream, joined, run_stream
 
 PROGRESS_S = 0.01
