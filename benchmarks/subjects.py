@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from benchmarks import envoy, stores
+from benchmarks import envoy, promptflow, stores
 from benchmarks.history_fill import Sessions, fill
 from benchmarks.process import Process, free_port, start, wait_for_file, wait_for_port
 
@@ -26,6 +27,20 @@ BARE_AIOHTTP = "bare aiohttp"
 ENVOY = "server + Envoy"
 SPLIT = "server + bridge"
 ONE = "one process"
+PENSTOCK = "Penstock"
+PROMPT_FLOW = ("prompt flow with flask", "prompt flow with fastapi")
+"""prompt flow's server, with each of its engines."""
+SDK = "openai SDK"
+LLM = "one process, an LLM node"
+
+
+GRAPHS = ("chain", "fan", "single", "block")
+"""The flow folders of `graphs/`; each has a server of its own, for prompt flow's serves one flow."""
+
+
+def graph_subject(system: str, flow: str) -> str:
+    """The name of a subject: a system that serves a flow of `graphs/`."""
+    return f"{system}, {flow}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,8 @@ class Fleet:
         self._subjects: dict[str, Subject] = {}
         self._filled: dict[tuple[object, ...], Subject] = {}
         self._started = 0
+        self._model: Process | None = None
+        self._model_port = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> "Fleet":
@@ -94,6 +111,20 @@ class Fleet:
         ready_file = self._path("ready")
         process = self._start(role, [str(command), *arguments, "--ready-file", str(ready_file)])
         return process, json.loads(wait_for_file(process, ready_file))
+
+    def model_server(self) -> Process:
+        """The tests' model server."""
+        if self._model is None:
+            self._model_port = free_port()
+            command = [sys.executable, "-m", "tests.modelserver", "--port", str(self._model_port)]
+            self._model = self._start("model", command)
+            wait_for_port(self._model, self._model_port)
+        return self._model
+
+    def model_url(self) -> str:
+        """The base address of the model server."""
+        self.model_server()
+        return f"http://127.0.0.1:{self._model_port}/v1"
 
     def _bare_grpc(self, name: str) -> Subject:
         process, addresses = self._baseline("grpc_echo")
@@ -131,6 +162,33 @@ class Fleet:
         )
         return Subject(name=name, processes=(process, *databases), grpc=at["grpc"])
 
+    def _penstock_graph(self, name: str) -> Subject:
+        flow = f"benchmarks/graphs/{name.rpartition(', ')[2]}"
+        process, at = self.penstock(
+            "serve", "serve", flow, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
+
+    def _prompt_flow_graph(self, name: str) -> Subject:
+        system, _, flow = name.rpartition(", ")
+        port = free_port()
+        home = self._path("promptflow")
+        command = promptflow.command(flow, home, engine=system.rpartition(" ")[2], port=port)
+        process = self._start("promptflow", command, promptflow.environment(home))
+        wait_for_port(process, port)
+        return Subject(name=name, processes=(process,), http=f"http://127.0.0.1:{port}")
+
+    def _llm(self, name: str) -> Subject:
+        connections = self._path("yaml")
+        connections.write_text(f"model: {{type: open_ai, base_url: '{self.model_url()}'}}\n")
+        process, at = self.penstock(
+            "serve",
+            "serve",
+            "benchmarks/ask",
+            *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN, "--connections", str(connections)),
+        )
+        return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
+
     def _baseline(self, module: str) -> tuple[Process, dict[str, str]]:
         ready_file = self._path("ready")
         process = self._start("server", [sys.executable, "-m", f"benchmarks.baselines.{module}", str(ready_file)])
@@ -142,8 +200,10 @@ class Fleet:
         wait_for_port(process, port)
         return Subject(name=name, processes=(server.processes[0], process), http=f"http://127.0.0.1:{port}")
 
-    def _start(self, role: str, command: Sequence[str]) -> Process:
-        process = start(role, command, log=self._path("log"), environment=self._environment)
+    def _start(
+        self, role: str, command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Process:
+        process = start(role, command, log=self._path("log"), environment={**self._environment, **environment})
         self._stack.callback(process.stop)
         return process
 
@@ -160,4 +220,7 @@ _BUILDERS = {
     SPLIT: "_split",
     ONE: "_one",
     **dict.fromkeys((stores.NO_STORE, stores.SQLITE, stores.MARIADB, stores.POSTGRESQL), "_storing"),
+    LLM: "_llm",
+    **{graph_subject(PENSTOCK, flow): "_penstock_graph" for flow in GRAPHS},
+    **{graph_subject(system, flow): "_prompt_flow_graph" for system in PROMPT_FLOW for flow in GRAPHS},
 }

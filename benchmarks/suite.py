@@ -6,16 +6,30 @@ from statistics import median
 
 from benchmarks import calls
 from benchmarks.first_event import FirstEvent
+from benchmarks.graphcalls import Blocked, Graph, NodeCost
 from benchmarks.history_export import Export
 from benchmarks.history_length import LONG, SHORT, Length
 from benchmarks.history_pages import Pages
 from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
+from benchmarks.models import FirstToken, ModelStreams, UpstreamClosed
 from benchmarks.paced import Paced
 from benchmarks.sample import Benchmark, Sample
 from benchmarks.stalled import WRITE_TIMEOUT_S, Stalled
 from benchmarks.startup import Startup
 from benchmarks.stores import MARIADB, NO_STORE, POSTGRESQL, SQLITE
-from benchmarks.subjects import BARE_AIOHTTP, BARE_ENVOY, BARE_GRPC, ENVOY, ONE, SPLIT
+from benchmarks.subjects import (
+    BARE_AIOHTTP,
+    BARE_ENVOY,
+    BARE_GRPC,
+    ENVOY,
+    LLM,
+    ONE,
+    PENSTOCK,
+    PROMPT_FLOW,
+    SDK,
+    SPLIT,
+    graph_subject,
+)
 from benchmarks.throughput import Throughput
 
 Results = dict[str, dict[str, list[Sample]]]
@@ -34,6 +48,8 @@ def benchmarks(seconds: float) -> list[Benchmark]:
         *_streams(seconds),
         *_promises(),
         *_history(seconds),
+        *_models(seconds),
+        *_graphs(seconds),
         Startup(name="startup", title="`penstock serve` to ready"),
     ]
 
@@ -90,6 +106,15 @@ def _streams(seconds: float) -> list[Benchmark]:
     ]
 
 
+def _graphs(seconds: float) -> list[Benchmark]:
+    return [
+        Graph(name="chain", title="A chain of 10 Python nodes (16 connections)", seconds=seconds),
+        Graph(name="fan", title="A fan of 16 Python nodes, and one that joins them (16 connections)", seconds=seconds),
+        NodeCost(name="node", title="CPU time of one more Python node", seconds=seconds),
+        Blocked(name="blocked", title="100 calls at once, each of which blocks a thread for a second"),
+    ]
+
+
 def _promises() -> list[Benchmark]:
     return [
         FirstEvent(
@@ -137,6 +162,18 @@ def _history(seconds: float) -> list[Benchmark]:
             subjects=(SQLITE, MARIADB, POSTGRESQL),
             messages=messages,
         ),
+    ]
+
+
+def _models(seconds: float) -> list[Benchmark]:
+    return [
+        ModelStreams(
+            name="model-streams",
+            title="A flow with an LLM node, and the openai SDK alone, at the same model server (32 streams at once)",
+            seconds=seconds,
+        ),
+        FirstToken(name="model-first", title="First token, one idle client: what an LLM node adds to the SDK"),
+        UpstreamClosed(name="model-closed", title="From a caller's leaving to the end of the request to the model"),
     ]
 
 
@@ -220,6 +257,40 @@ FIGURES = [
             ("Stalled SSE clients, split", "stalled-http", SPLIT),
             ("Stalled gRPC clients", "stalled-grpc", ONE),
         )
+    ),
+    Figure(
+        text="LLM node, tokens/s, to the openai SDK", benchmark="model-streams", subject=LLM, against=SDK, at_least=0.9
+    ),
+    Figure(text="LLM node, first token, added", benchmark="model-first", subject=LLM, unit="ms", at_most=3),
+    Figure(text="LLM node, request ended", benchmark="model-closed", subject=LLM, unit="ms", at_most=50),
+    *(
+        Figure(
+            text=f"{text}, to {system}",
+            benchmark=flow,
+            subject=graph_subject(PENSTOCK, flow),
+            against=graph_subject(system, flow),
+            at_least=10,
+        )
+        for flow, text in (("chain", "Chain of 10 nodes"), ("fan", "Fan of 16 nodes"))
+        for system in PROMPT_FLOW
+    ),
+    Figure(
+        text="One more Python node", benchmark="node", subject=graph_subject(PENSTOCK, "chain"), unit="µs", at_most=60
+    ),
+    Figure(
+        text="100 calls that block for a second",
+        benchmark="blocked",
+        subject=graph_subject(PENSTOCK, "block"),
+        unit="s",
+        at_most=1.6,
+    ),
+    Figure(
+        text="/healthz meanwhile, the slowest",
+        benchmark="blocked",
+        subject=graph_subject(PENSTOCK, "block"),
+        detail="healthz_ms",
+        unit="ms",
+        at_most=50,
     ),
     Figure(text="`penstock serve` to ready", benchmark="startup", subject=ONE, unit="s", at_most=1.5),
     Figure(text="`penstock serve` idle", benchmark="startup", subject=ONE, detail="idle_mib", unit="MiB", at_most=110),

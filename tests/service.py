@@ -57,7 +57,7 @@ def penstock(
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     stdout, stderr = folder / "stdout", folder / "stderr"
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PENSTOCK_", "OPENAI_"))}
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
             [*program, *args, "--ready-file", str(ready)],

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from penstock import address
+from penstock_server.flows.media.guard import network_of
 
 MEBIBYTE = 1024 * 1024
 
@@ -69,7 +70,7 @@ class ServerConfig(BaseModel):
         30.0, ge=0, description="How long live runs may go on, in seconds, once the server was asked to stop."
     )
     sync_threads_max: int = Field(
-        64, ge=1, description="How many threads execute blocking code of flows; the rest queues."
+        128, ge=1, description="How many threads execute blocking code of flows; the rest queues."
     )
     node_log_bytes_max: int = Field(64 * 1024, ge=0, description="How much of what a node prints is kept, in bytes.")
     error_text: bool = Field(
@@ -79,8 +80,8 @@ class ServerConfig(BaseModel):
     store: str = Field(
         "",
         description="Where runs and what is said in them are kept: sqlite:///PATH, "
-        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none (--no-store). "
-        "Not given: chat_history.db in the data folder.",
+        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none "
+        "(--no-store). Not given: chat_history.db in the data folder.",
     )
     migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
     store_pool_size: int = Field(
@@ -105,6 +106,27 @@ class ServerConfig(BaseModel):
     idempotency_window_s: float = Field(
         86_400.0, gt=0, description="How long an Idempotency-Key stands for its run, in seconds."
     )
+    media_bytes_max: int = Field(
+        16 * MEBIBYTE,
+        ge=1024,
+        description="The largest image or file among a flow's inputs, in bytes; and the most fetched for a call.",
+    )
+    fetch_timeout_s: float = Field(
+        20.0, gt=0, description="How long it may take to fetch an image or a file that an input names, in seconds."
+    )
+    outbound_networks: tuple[str, ...] = Field(
+        (),
+        description="Networks, such as `10.1.0.0/16`, from which images and files may be fetched although they are not "
+        "of the public internet. None by default: callers name the addresses.",
+    )
+    connections: str = Field(
+        "", description="A file of connections; it goes before the connections.yaml of flows and of the data folder."
+    )
+    model_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        description="How long a model may say nothing, in seconds: until its answer begins, and between two pieces.",
+    )
     telemetry: bool = Field(
         False,
         description="Whether calls make OpenTelemetry spans (needs penstock[telemetry]; OTEL_* configures it).",
@@ -114,3 +136,10 @@ class ServerConfig(BaseModel):
     @classmethod
     def _address(cls, value: str) -> str:
         return address.checked(value)
+
+    @field_validator("outbound_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            network_of(network)
+        return value

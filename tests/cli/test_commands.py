@@ -8,6 +8,8 @@ import pytest
 from tests.cli.shell import FLOWS, refused, run
 from tests.service import TOKEN, penstock
 
+from penstock.cli import COMMANDS
+
 
 def test_a_new_flow_can_be_served_and_called_at_once(tmp_path: Path) -> None:
     made = run("init", "greeter", cwd=tmp_path)
@@ -27,7 +29,7 @@ def test_a_new_flow_can_be_served_and_called_at_once(tmp_path: Path) -> None:
 
 def test_every_command_says_in_full_what_it_does(tmp_path: Path) -> None:
     listed = run("--help", cwd=tmp_path).stdout.partition("Commands:")[2].split("\n")
-    assert len([line for line in listed if line.rstrip().endswith(".")]) == 8
+    assert len([line for line in listed if line.rstrip().endswith(".")]) == len(COMMANDS)
     assert not [line for line in listed if line.endswith("...")]
 
 

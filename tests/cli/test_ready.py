@@ -53,9 +53,7 @@ def test_a_host_that_no_name_can_be_is_told(tmp_path: Path) -> None:
     assert "cannot listen on " in refused("bridge", "--http", "a" * 70 + ":0", cwd=tmp_path)
 
 
-async def test_a_server_closes_its_port_however_its_time_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_closes_its_port_however_its_time_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FLOWS)
     config = ServerConfig.model_validate({"grpc": "127.0.0.1:0", "data": str(tmp_path)})
     with suppress(ZeroDivisionError):

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,16 @@ def test_inputs_that_cannot_be_made_up_are_left_to_the_user(tmp_path: Path, flow
         invitation, command = printed(service)
         assert invitation == f"Try it, with inputs of {flow} for the dots:"
         assert command.endswith(f"-d '{body}'")
+
+
+def test_an_author_s_sample_is_what_is_printed_and_shown_in_the_document(tmp_path: Path) -> None:
+    folder = tmp_path / "clerk"
+    folder.mkdir()
+    (folder / "flow.flex.yaml").write_text("entry: clerk:greet\nsample: {inputs: {name: Ada, times: 2}}\n")
+    (folder / "clerk.py").write_text("def greet(name: str, times: int = 1):\n    return name * times\n")
+    with penstock("serve", "clerk", *FREE, folder=tmp_path / "run", cwd=tmp_path) as service:
+        _, command = printed(service)
+        assert pasted(command) == {"output": "AdaAda"}
+        with urllib.request.urlopen(f"{service.http}/openapi.json", timeout=TIMEOUT_S) as answer:
+            schemas = json.load(answer)["components"]["schemas"]
+        assert schemas["clerk.inputs"]["examples"] == [{"name": "Ada", "times": 2}]

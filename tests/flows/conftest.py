@@ -133,10 +133,10 @@ def python(name: str, inputs: str = "{}") -> str:
 
 
 @pytest.fixture
-def graph(load_folder):
+def graph(load_folder: Callable[..., Flow]) -> Callable[..., Flow]:
     """Loads a graph: `inputs` and `outputs` as YAML in one line, nodes as `name(inputs)`: source."""
 
-    def make(nodes, outputs="{}", inputs="{}", **settings):
+    def make(nodes: Mapping[str, str], outputs: str = "{}", inputs: str = "{}", **settings: Any) -> Flow:
         files = {}
         listed = ""
         for key, source in nodes.items():

@@ -82,7 +82,7 @@ async def test_declared_inputs_complete_the_signature(load_folder, run):
     }
     assert await run(flow, a=1) == {"output": [1, "x", False]}
     with pytest.raises(InvalidRequest):
-        await flow.arguments({"a": "1"})
+        await flow.arguments({"a": "one"})
 
 
 @pytest.mark.parametrize(

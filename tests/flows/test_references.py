@@ -10,7 +10,21 @@ from penstock_server.flows.problems import ProblemFound
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "", 3, None, True, ["${a}"], {"a": "${a}"}, "x ${a}", "${a} x", "${a} and ${b}", "${a", "$a", "$${a}"],
+    [
+        "plain",
+        "",
+        3,
+        None,
+        ["${a}"],
+        {"a": "${a}"},
+        "x ${a}",
+        "${a} x",
+        "${a} and ${b}",
+        "${a",
+        "$a",
+        "$${a}",
+        "${a}\n",
+    ],
 )
 def test_only_a_whole_string_is_a_reference(text):
     assert parse(text) is None
@@ -27,6 +41,8 @@ def test_only_a_whole_string_is_a_reference(text):
         ("${my-node_1.output.a.b}", ("", "my-node_1"), (Key("a"), Key("b"))),
         ("${n.output['a.b'][\"c]\"][-1][2]}", ("", "n"), (Index("a.b"), Index("c]"), Index(-1), Index(2))),
         ("${ node.output }", ("", "node"), ()),
+        ("${n.output.[0].['a']}", ("", "n"), (Index(0), Index("a"))),
+        ("${n.total.net}", ("", "n"), (Key("total"), Key("net"))),
     ],
 )
 def test_references_name_an_input_or_a_node_and_a_way_into_its_value(text, source, steps):
@@ -36,9 +52,7 @@ def test_references_name_an_input_or_a_node_and_a_way_into_its_value(text, sourc
     assert reference.steps == steps
 
 
-@pytest.mark.parametrize(
-    "text", ["${}", "${ }", "${inputs}", "${inputs[0]}", "${a.result}", "${a..b}", "${a.output[x]}"]
-)
+@pytest.mark.parametrize("text", ["${}", "${ }", "${inputs}", "${inputs[0]}", "${a['b']}", "${a..b}", "${a.output[x]}"])
 def test_what_looks_like_a_reference_and_is_none_is_a_problem(text):
     with pytest.raises(ProblemFound):
         parse(text)

@@ -66,6 +66,6 @@ def test_a_name_that_we_do_not_have_is_said_so(write):
     from penstock_server.flows.loader import load
     from penstock_server.flows.problems import FlowLoadError
 
-    write({"flow.flex.yaml": "entry: main:flow\n", "main.py": "from promptflow.core import Prompty\n"})
-    with pytest.raises(FlowLoadError, match="cannot import name 'Prompty' from"):
+    write({"flow.flex.yaml": "entry: main:flow\n", "main.py": "from promptflow.core import Flow\n"})
+    with pytest.raises(FlowLoadError, match="cannot import name 'Flow' from"):
         load("shop")

@@ -347,3 +347,24 @@ async def test_what_code_raises_after_its_run_is_logged(threads, until, caplog):
     await batches.aclose()
     await until(lambda: len(caplog.records) == 2)
     assert {record.getMessage().split()[3] for record in caplog.records} == {"ValueError", "KeyError"}
+
+
+async def test_a_hundred_jobs_that_block_are_executed_at_once():
+    threads = Threads(128)
+    threads.share("test")
+    meeting = threading.Barrier(100)
+    places = await asyncio.gather(*(threads.call(lambda: meeting.wait(30)) for _ in range(100)))
+    assert sorted(places) == list(range(100))
+    await threads.close("test", 5)
+
+
+async def test_no_job_is_left_behind_however_they_come():
+    threads = Threads(8)
+    threads.share("test")
+    for size in [*range(1, 40), 500]:
+        jobs = [
+            threads.call(lambda number=number: time.sleep(0.0001 * (number % 3)) or number) for number in range(size)
+        ]
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*jobs) == list(range(size))
+    await threads.close("test", 5)

@@ -68,7 +68,7 @@ def test_serve_says_what_to_install_where_the_server_is_not(python: Path) -> Non
 
 
 def test_what_a_flow_imports_needs_the_standard_library_alone() -> None:
-    before = "import sys; before = set(sys.modules)\nimport penstock.flow\n"
+    before = "import sys; before = set(sys.modules)\nimport penstock.connections, penstock.flow\n"
     after = "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
     assert run(NEWEST, before + after) == "penstock"
 

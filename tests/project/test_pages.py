@@ -4,7 +4,8 @@ How a page is read, from top to bottom, as a person would follow it in a fresh c
 
 - A `python`, `yaml` or `jinja` block is a file; its first line, a comment, is its path.
 - A `bash` block is run. One that ends with `make serve` or `penstock serve …` starts a service, which takes the place
-  of the one before it and of the default addresses in everything below.
+  of the one before it and of the default addresses in everything below. `python -m tests.modelserver` starts a model
+  server in the same way.
 - A `text` or `json` block is what the block above it prints; `…` stands for anything. In JSON, `"…"` as the last
   element of a list, or as a key, stands for more of them.
 - `<!-- no-run: reason -->` above a block leaves it out.
@@ -21,16 +22,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "README.zh-CN.md", "docs/flows.md", "docs/http.md", "docs/grpc.md", "docs/history.md"]
+PAGES = [
+    "README.md",
+    "README.zh-CN.md",
+    *(f"docs/{name}.md" for name in ("flows", "models", "http", "history", "grpc")),
+]
 GRPCURL = REPOSITORY / ".tools/bin/grpcurl"
 STAND_IN = REPOSITORY / "tests/project/grpcurl_by_buf"
 
 HTTP_DEFAULT = "127.0.0.1:8080"
 GRPC_DEFAULT = "127.0.0.1:50051"
+MODEL_DEFAULT = "127.0.0.1:8090"
 READY_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 120
 PRINTED_CHARACTERS_MAX = 2000
@@ -44,6 +51,12 @@ penstock() {
     serve) exec "$PENSTOCK" "$@" --http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file "$READY" ;;
     invoke) "$PENSTOCK" "$@" --target "$GRPC" ;;
     *) "$PENSTOCK" "$@" ;;
+  esac
+}
+python() {
+  case "$*" in
+    "-m tests.modelserver") exec "$PYTHON" "$@" --port 0 ;;
+    *) command python "$@" ;;
   esac
 }
 make() { [ "$*" = serve ] && penstock serve examples/docs-qa; }
@@ -63,6 +76,10 @@ class Block:
     def starts_a_service(self) -> bool:
         return re.search(r"\b(?:make serve|penstock serve [^\n]*)\Z", self.text.rstrip()) is not None
 
+    @property
+    def starts_a_model(self) -> bool:
+        return self.text.strip() == "python -m tests.modelserver"
+
 
 class Reader:
     """Follows a page in a folder that looks like a clone, with a service of its own."""
@@ -70,7 +87,8 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._cleanup = ExitStack()
-        self._addresses = {"http": HTTP_DEFAULT, "grpc": GRPC_DEFAULT}
+        self._models = ExitStack()
+        self._addresses = {"http": HTTP_DEFAULT, "grpc": GRPC_DEFAULT, "model": MODEL_DEFAULT}
         self._output = ""
         for entry in REPOSITORY.iterdir():
             if entry.name not in {".git", ".penstock", ".venv"}:
@@ -85,6 +103,7 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
+        self._models.close()
 
     def follow(self, block: Block) -> None:
         if block.left_out:
@@ -93,6 +112,8 @@ class Reader:
             self._save(block)
         elif block.language == "bash" and block.starts_a_service:
             self._serve(block)
+        elif block.language == "bash" and block.starts_a_model:
+            self._start_model(block)
         elif block.language == "bash":
             self._run(block)
         elif not agrees(block.language, self._here(block.text), self._output):
@@ -139,14 +160,24 @@ class Reader:
             assert time.monotonic() < deadline, f"{block.place}: the service is not ready\n{log.read_text()}"
             time.sleep(0.05)
         told = json.loads(ready.read_text())
-        self._addresses = {"http": told["http"].removeprefix("http://"), "grpc": told["grpc"]}
+        self._addresses |= {"http": told["http"].removeprefix("http://"), "grpc": told["grpc"]}
         self._output = log.read_text()
+
+    def _start_model(self, block: Block) -> None:
+        command = self._command(block.text)
+        model = subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, text=True)
+        self._models.callback(stop, model)
+        assert model.stdout is not None
+        with model.stdout as printed:
+            self._output = printed.readline()
+        self._addresses["model"] = self._output.strip().removeprefix("http://").removesuffix("/v1")
 
     def _command(self, script: str) -> list[str]:
         """Goes on where the block before left off: in its folder, with what it exported."""
         own = self._folder / ".follow"
         names = {
             "PENSTOCK": Path(sys.executable).with_name("penstock"),
+            "PYTHON": sys.executable,
             "READY": own / "ready.json",
             "GRPC": self._addresses["grpc"],
         }
@@ -155,14 +186,16 @@ class Reader:
         return ["bash", "-euo", "pipefail", f"{own}/script"]
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "OPENAI_"))}
         return kept | {"PATH": f"{self._folder}/.follow:{kept['PATH']}"}
 
     def _here(self, text: str) -> str:
-        return text.replace(HTTP_DEFAULT, self._addresses["http"]).replace(GRPC_DEFAULT, self._addresses["grpc"])
+        for name, address in {"http": HTTP_DEFAULT, "grpc": GRPC_DEFAULT, "model": MODEL_DEFAULT}.items():
+            text = text.replace(address, self._addresses[name])
+        return text
 
 
-def stop(service: subprocess.Popen[bytes]) -> None:
+def stop(service: subprocess.Popen[Any]) -> None:
     service.send_signal(signal.SIGINT)
     try:
         service.wait(timeout=30)

@@ -1,4 +1,4 @@
-"""What the code of a flow may import: `tool`, `InvalidInput` and the call that is being answered.
+"""What the code of a flow may import: `tool`, `InvalidInput`, `Image`, `File` and the call that is being answered.
 
 This module stands alone: it needs nothing but the standard library, so a flow's code can be run and tested without a
 server.
@@ -7,6 +7,10 @@ server.
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
+
+from penstock.media import File, Image
+
+__all__ = ["Call", "File", "Image", "InvalidInput", "current_call", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -4,21 +4,20 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from penstock_server.errors import InvalidRequest
 from penstock_server.flows.docstrings import Docstring, docstring_of
 from penstock_server.flows.failures import Translator, pass_cancellation
 from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
 from penstock_server.flows.inputs import MISSING, Input, Inputs, UnsupportedInput
-from penstock_server.flows.modules import FlowModules
+from penstock_server.flows.intake import Intake
+from penstock_server.flows.models.models import Models
 from penstock_server.flows.outputs import Outputs
 from penstock_server.flows.problems import ProblemFound
 from penstock_server.flows.returns import UNKNOWN, Returns
 from penstock_server.flows.settings import FlowSettings
-from penstock_server.flows.threads import CodeRaised, Threads
+from penstock_server.flows.threads import Threads
 from penstock_server.flows.usercode import UserCode, gathered, is_stream, run_stream
 
 CHAT_INPUT, CHAT_OUTPUT, CHAT_HISTORY = "question", "answer", "chat_history"
@@ -40,31 +39,26 @@ class CallableFlow:
         returns: Returns,
         threads: Threads,
         settings: FlowSettings,
-        modules: FlowModules | None,
+        close: Callable[[], None] | None,
+        models: Models | None,
     ) -> None:
         self.spec = spec
-        self._inputs = inputs
         self._code = code
         self._returns = returns
         self._threads = threads.share(self)
         self._settings = settings
-        self._modules = modules
+        self._close = close
+        self._models = models
         self._translator = Translator(spec.flow, error_text=settings.error_text)
+        self._intake = Intake(inputs, self._threads, self._translator, settings)
 
     async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.arguments`."""
-        if not self._inputs.has_user_code:
-            return self._inputs.bind(inputs)
-        try:
-            return await self._threads.call(partial(self._inputs.bind, inputs))
-        except CodeRaised as raised:
-            if isinstance(raised.error, InvalidRequest):
-                raise raised.error from None
-            raise self._translator.failure(raised)  # noqa: B904 - its cause is the user's exception
+        return await self._intake.arguments(inputs)
 
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
-        return self._inputs.bind(inputs)
+        return self._intake.bind(inputs)
 
     async def execute(self, arguments: Mapping[str, object], recorder: Recorder) -> dict[str, object]:
         """See `Flow.execute`."""
@@ -84,8 +78,10 @@ class CallableFlow:
     async def close(self) -> None:
         """See `Flow.close`."""
         await self._threads.close(self, self._settings.close_wait_s)
-        if self._modules is not None:
-            self._modules.close()
+        if self._close is not None:
+            self._close()
+        if self._models is not None:
+            await self._models.close()
 
     async def _run_streams(self, values: Mapping[str, object], outputs: Outputs) -> dict[str, object]:
         streaming = [name for name in values if name in self._returns.streaming]
@@ -113,8 +109,11 @@ def make(
     threads: Threads,
     settings: FlowSettings,
     declared: Mapping[str, Input] = MappingProxyType({}),
-    description: str = "",
-    modules: FlowModules | None = None,
+    description: str | None = None,
+    sample: Mapping[str, object] | None = None,
+    returns: Any = UNKNOWN,
+    close: Callable[[], None] | None = None,
+    models: Models | None = None,
 ) -> CallableFlow:
     """Makes a flow of a callable.
 
@@ -125,8 +124,11 @@ def make(
         threads: where its blocking code executes.
         settings: the limits.
         declared: what something else than the signature says of inputs.
-        description: what the flow does, where the docstring is not to say it.
-        modules: the modules of its folder, if it has one; the flow closes them.
+        description: what the flow does; None where the docstring says it.
+        sample: inputs that its author shows to callers, as an example.
+        returns: what is known of its result, as a type hint, where the annotation is not to say it.
+        close: lets go of its folder, if it has one; called when the flow is closed.
+        models: the models that it asks, if any; the flow closes them.
 
     Raises:
         ProblemFound: its signature is nothing that JSON can satisfy.
@@ -138,21 +140,29 @@ def make(
     found.update({name: _declared(each, found.get(name)) for name, each in declared.items()})
     is_chat = {CHAT_INPUT, CHAT_HISTORY} <= found.keys()
     inputs = _checked([_optional_history(each) if is_chat else each for each in found.values()], code.signature)
-    returns = Returns(hints.get("return", UNKNOWN), code.written, CHAT_OUTPUT if is_chat else PLAIN_OUTPUT)
+    hint = hints.get("return", UNKNOWN) if returns is UNKNOWN else returns
+    result = Returns(hint, code.written, CHAT_OUTPUT if is_chat else PLAIN_OUTPUT)
     spec = FlowSpec(
         flow=flow,
         kind=FlowKind.CHAT if is_chat else FlowKind.STANDARD,
-        description=description or docs.description,
-        input_schema=inputs.schema,
-        output_schema=returns.schema,
-        streaming_outputs=returns.streaming,
+        description=docs.description if description is None else description,
+        input_schema=inputs.schema if sample is None else {**inputs.schema, "examples": [sample]},
+        output_schema=result.schema,
+        streaming_outputs=result.streaming,
         snapshot=snapshot,
         chat_input=CHAT_INPUT if is_chat else "",
-        chat_output=_chat_output(returns) if is_chat else "",
+        chat_output=_chat_output(result) if is_chat else "",
         chat_history=CHAT_HISTORY if is_chat else "",
     )
     return CallableFlow(
-        spec=spec, code=code, inputs=inputs, returns=returns, threads=threads, settings=settings, modules=modules
+        spec=spec,
+        code=code,
+        inputs=inputs,
+        returns=result,
+        threads=threads,
+        settings=settings,
+        close=close,
+        models=models,
     )
 
 

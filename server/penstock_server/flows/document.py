@@ -70,9 +70,9 @@ class Problems:
         line, column = (where.line, where.column) if where else (0, 0)
         self.found.append(Problem(file=self.file, line=line, column=column, text=text, hint=hint, trace=trace))
 
-    def beside(self, file: str) -> str:
-        """The name in problems of another file of the same folder."""
-        return str(PurePath(self.file).parent / file)
+    def add_beside(self, file: str, line: int, text: str) -> None:
+        """Adds a problem of another file of the same folder."""
+        self.found.append(Problem(file=str(PurePath(self.file).parent / file), line=line, text=text))
 
     def check(self) -> None:
         """Raises FlowLoadError if anything was found."""
@@ -91,7 +91,11 @@ def read(path: Path, file: str, bytes_max: int) -> Item:
     Raises:
         FlowLoadError: it cannot be read, is too large, or is no YAML.
     """
-    text = _text(path, file, bytes_max)
+    return parse(read_text(path, file, bytes_max), file)
+
+
+def parse(text: str, file: str) -> Item:
+    """Reads a document that is text already; raises like `read`."""
     try:
         node = _Loader(text).get_single_node()
         return Item(value=None, line=1, column=1) if node is None else _Builder().item(node)
@@ -103,6 +107,22 @@ def read(path: Path, file: str, bytes_max: int) -> Item:
         raise _failure(file, *place, f"not YAML: {_sentence(error)}") from None
     except RecursionError:
         raise _failure(file, 0, 0, f"the document nests more than {DEPTH_MAX} deep") from None
+
+
+def read_text(path: Path, file: str, bytes_max: int) -> str:
+    """The text of a file; raises like `read`."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(bytes_max + 1)
+    except OSError as error:
+        raise _failure(file, 0, 0, f"the file cannot be read: {error.strerror}") from None
+    if len(data) > bytes_max:
+        raise _failure(file, 0, 0, f"the document is larger than {bytes_max} bytes (document_bytes_max)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode(errors="replace")
+        raise _failure(file, *_place(before, len(before)), "not YAML: it is not UTF-8") from None
 
 
 class _Builder:
@@ -159,21 +179,6 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         Parser.__init__(self)
         Composer.__init__(self)
         BaseResolver.__init__(self)
-
-
-def _text(path: Path, file: str, bytes_max: int) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(bytes_max + 1)
-    except OSError as error:
-        raise _failure(file, 0, 0, f"the file cannot be read: {error.strerror}") from None
-    if len(data) > bytes_max:
-        raise _failure(file, 0, 0, f"the document is larger than {bytes_max} bytes (document_bytes_max)")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode(errors="replace")
-        raise _failure(file, *_place(before, len(before)), "not YAML: it is not UTF-8") from None
 
 
 def _place(text: str, position: int) -> tuple[int, int]:

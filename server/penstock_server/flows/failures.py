@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from penstock.flow import InvalidInput
+from penstock.secret import masked
 from penstock_server.errors import Failure, FlowFailed, InputRefused
 from penstock_server.flows.threads import CodeRaised
 
@@ -85,7 +86,7 @@ def with_user_frames(error: BaseException) -> BaseException:
 
 def user_trace(error: BaseException) -> str:
     """The traceback of the user's code as text."""
-    return "".join(traceback.format_exception(with_user_frames(error))).rstrip()
+    return masked("".join(traceback.format_exception(with_user_frames(error))).rstrip())
 
 
 def _is_ours(trace: TracebackType) -> bool:
@@ -95,7 +96,7 @@ def _is_ours(trace: TracebackType) -> bool:
 
 def _text(error: BaseException) -> str:
     try:
-        return _cut(str(error))
+        return _cut(masked(str(error)))
     except Exception:  # the flow's own __str__ raised
         return ""
 

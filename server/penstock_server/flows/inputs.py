@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from penstock.media import File, Image
 from penstock.values import INTEGER_MAX, InvalidValue
 from penstock_server.errors import InvalidRequest
 from penstock_server.flows.flow import JsonSchema
@@ -132,7 +133,7 @@ def _schema(adapted: TypeAdapter[Any], inputs: Sequence[Input]) -> JsonSchema:
         if each.description:
             entry.setdefault("description", each.description)
         try:
-            if each.default is not MISSING:
+            if each.default is not MISSING and not isinstance(each.default, (Image, File)):
                 entry["default"] = jsonable(each.default)
         except InvalidValue:
             continue  # a default that only Python can say: callers know that there is one, as it is not required

@@ -11,7 +11,9 @@ from penstock_server.flows import callable as callables
 from penstock_server.flows import entry, flex, shims, snapshot
 from penstock_server.flows.dag import flow as dag
 from penstock_server.flows.flow import Flow
-from penstock_server.flows.problems import FlowLoadError, Problem, ProblemFound
+from penstock_server.flows.problems import FlowLoadError, Problem, ProblemFound, listed
+from penstock_server.flows.prompty import flow as prompty
+from penstock_server.flows.prompty.code import LoadedPrompty
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads
 
@@ -23,6 +25,10 @@ LOADERS: Mapping[str, Callable[..., Flow]] = {
 """What loads a folder, by the name of the document that lies in it."""
 
 
+PROMPTY = ".prompty"
+"""How the name of a file ends that is a prompt with its model."""
+
+
 def load(target: str, *, settings: FlowSettings | None = None) -> Flow:
     """Loads one flow. See `load_all`."""
     return load_all([target], settings=settings)[0]
@@ -31,9 +37,9 @@ def load(target: str, *, settings: FlowSettings | None = None) -> Flow:
 def load_all(targets: Sequence[str], *, settings: FlowSettings | None = None) -> list[Flow]:
     """Loads flows, in the order given; they share the threads that execute blocking code.
 
-    A target is a folder that holds `flow.dag.yaml`, `flow.flex.yaml` or `flow.flex.yml`, or `module:callable`, for
-    which the current folder becomes importable; the callable may be nested, `module:object.attribute`. The flow's id
-    is the folder's name, or the callable's last one.
+    A target is a folder that holds `flow.dag.yaml`, `flow.flex.yaml` or `flow.flex.yml`; a `*.prompty` file, or a
+    folder that holds one; or `module:callable`, for which the current folder becomes importable; the callable may be
+    nested, `module:object.attribute`. The flow's id is the name of the folder, of the file or of the callable.
     The flows' own code is imported here, and classes are instantiated, so this may block: call it before serving.
 
     Raises:
@@ -41,6 +47,7 @@ def load_all(targets: Sequence[str], *, settings: FlowSettings | None = None) ->
     """
     settings = settings or FlowSettings()
     shims.install()
+    LoadedPrompty.settings = settings
     threads = Threads(settings.sync_threads_max)
     flows: list[Flow] = []
     problems: list[Problem] = []
@@ -62,23 +69,42 @@ def load_all(targets: Sequence[str], *, settings: FlowSettings | None = None) ->
 
 
 def _load(target: str, threads: Threads, settings: FlowSettings) -> Flow:
-    if Path(target).is_dir():
-        return _load_folder(target, threads, settings)
-    if _CALLABLE.match(target):
+    path = document_of(target)
+    if path is None:
         return _load_callable(target, threads, settings)
-    if Path(target).exists():
-        raise ProblemFound("this is a file", hint=f"name the flow's folder, `{Path(target).parent}`")
-    raise ProblemFound("there is no such folder", hint="a flow is a folder, or module:callable")
+    absolute = Path(os.path.normpath(path.absolute()))  # a link keeps its own name, which is the flow's id
+    if path.suffix == PROMPTY:
+        flow = absolute.parent.name if Path(target).is_dir() else absolute.stem
+        return prompty.load(absolute, str(path), flow=flow, threads=threads, settings=settings)
+    return LOADERS[path.name](absolute, str(path), threads=threads, settings=settings)
 
 
-def _load_folder(target: str, threads: Threads, settings: FlowSettings) -> Flow:
-    found = [name for name in LOADERS if (Path(target) / name).is_file()]
-    if not found:
-        raise ProblemFound("the folder holds neither flow.dag.yaml nor flow.flex.yaml")
+def document_of(target: str) -> Path | None:
+    """The document that makes a flow of what a target names; None for a target that is a callable.
+
+    A folder without a YAML document may hold one `*.prompty`, and a target may name such a file.
+
+    Raises:
+        ProblemFound: the target names neither.
+    """
+    folder = Path(target)
+    if not folder.is_dir():
+        if folder.suffix == PROMPTY and folder.is_file():
+            return folder
+        if _CALLABLE.match(target):
+            return None
+        if folder.exists():
+            raise ProblemFound("this is a file", hint=f"name the flow's folder, `{folder.parent}`")
+        raise ProblemFound("there is no such folder", hint="a flow is a folder, or module:callable")
+    found = [name for name in LOADERS if (folder / name).is_file()]
     if len(found) > 1:
         raise ProblemFound(f"the folder holds {' and '.join(found)}", hint="keep the one that is to be served")
-    folder = Path(os.path.normpath(Path(target).absolute()))  # a link keeps its own name, which is the flow's id
-    return LOADERS[found[0]](folder / found[0], str(Path(target, found[0])), threads=threads, settings=settings)
+    found = found or sorted(path.name for path in folder.glob(f"*{PROMPTY}"))
+    if not found:
+        raise ProblemFound("the folder holds no flow.dag.yaml, no flow.flex.yaml and no *.prompty")
+    if len(found) > 1:
+        raise ProblemFound(f"the folder holds {listed(found)}", hint=f"name one of them, `{folder / found[0]}`")
+    return folder / found[0]
 
 
 def _load_callable(target: str, threads: Threads, settings: FlowSettings) -> Flow:

@@ -5,6 +5,8 @@ import threading
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from penstock.secret import masked
+
 
 class NodeLog:
     """What one execution of a node printed, up to a number of bytes."""
@@ -24,9 +26,9 @@ class NodeLog:
         self._parts.append(kept if self._room >= 0 else f"{kept}\n… the rest is not kept\n")
 
     def close(self) -> str:
-        """Ends the log and returns it; what the node's code prints later is passed through only."""
+        """Ends the log and returns it, its secrets masked; what the node's code prints later is passed through only."""
         self._is_open = False
-        return "".join(self._parts)
+        return masked("".join(self._parts))
 
 
 def capture(log: NodeLog) -> None:

@@ -9,9 +9,9 @@ that module is the `__import__` of the flow's code: `import` looks it up among t
 stands, and each module of a flow gets builtins of its own. Neither threads nor time matter to that. A module of the
 folder goes before an installed one of the same name, as with `python script.py`; a folder without `__init__.py` after.
 
-What this does not reach: `importlib.import_module("utils")` (it takes no builtins; `import_module(".utils",
-__package__)` works), `sys.path` and the current folder, which all flows share, and processes that the flow's code
-spawns, where the package is unknown. Flow code that replaces a builtin for everybody does not replace it for flows.
+`importlib` is one of their own for the flow's modules, whose `import_module` does the same. What this does not reach:
+`sys.path` and the current folder, which all flows share, and processes that the flow's code spawns, where the package
+is unknown. Flow code that replaces a builtin for everybody does not replace it for flows.
 """
 
 import builtins
@@ -23,6 +23,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -40,7 +41,9 @@ class FlowModules:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._package = f"penstock_flow_{next(_NUMBERS)}_{re.sub(r'[^a-zA-Z0-9_]', '_', folder.name)}"
-        self._builtins = {**vars(builtins), "__import__": _importer(self._package, self._is_local)}
+        own_importlib = ModuleType("importlib")
+        own_importlib.__dict__.update(import_module=self._imported, __getattr__=partial(getattr, importlib))
+        self._builtins = {**vars(builtins), "__import__": _importer(self._package, self._is_local, own_importlib)}
         self._local: dict[str, bool] = {}
         self._finder = _Finder(self._package, self._builtins)
         package = ModuleType(self._package)
@@ -62,9 +65,7 @@ class FlowModules:
 
     def import_module(self, name: str) -> ModuleType:
         """Imports a module of the folder, or an installed one."""
-        if self._is_local(name.partition(".")[0]):
-            name = f"{self._package}.{name}"
-        return importlib.import_module(name)
+        return self._imported(name)
 
     def close(self) -> None:
         """Forgets the modules."""
@@ -72,6 +73,13 @@ class FlowModules:
             sys.meta_path.remove(self._finder)
         for name in [name for name in sys.modules if f"{name}.".startswith(f"{self._package}.")]:
             del sys.modules[name]
+
+    def _imported(self, name: str, package: str | None = None) -> ModuleType:
+        """What the `importlib.import_module` of the flow's code does."""
+        name = importlib.util.resolve_name(name, package)
+        if self._is_local(name.partition(".")[0]):
+            name = f"{self._package}.{name}"
+        return importlib.import_module(name)
 
     def _is_local(self, name: str) -> bool:
         known = self._local.get(name)
@@ -137,7 +145,7 @@ def _registered(name: str, module: ModuleType) -> Iterator[None]:
             sys.modules[name] = before
 
 
-def _importer(package: str, is_local: Callable[[str], bool]) -> Callable[..., Any]:
+def _importer(package: str, is_local: Callable[[str], bool], own_importlib: ModuleType) -> Callable[..., Any]:
     """The `__import__` of a flow's code; its parameters are those of `builtins.__import__`."""
     regular = builtins.__import__
 
@@ -150,7 +158,8 @@ def _importer(package: str, is_local: Callable[[str], bool]) -> Callable[..., An
     ) -> Any:
         top = name.partition(".")[0]
         if level or not is_local(top):
-            return regular(name, globals, locals, fromlist, level)
+            module = regular(name, globals, locals, fromlist, level)
+            return own_importlib if module is importlib else module
         module = regular(f"{package}.{name}", globals, locals, fromlist, 0)
         return module if fromlist else sys.modules[f"{package}.{top}"]
 

@@ -63,10 +63,13 @@ class ProblemFound(Exception):
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A hint for a name that nothing has: the name most like it, or those that exist."""
+    return meant(name, known) or (f"it has: {listed(known)}" if known else "")
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """The same where a name is like one that exists; empty otherwise."""
     close = get_close_matches(name, known, n=1) if len(name) <= _NAME_CHARS_MAX else []
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"it has: {listed(known)}" if known else ""
+    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,16 +1,20 @@
 """What flow code returns, as JSON values: exactly for outputs (`jsonable`), roughly for records (`describe`)."""
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import lru_cache
 from math import isfinite
 from pathlib import PurePath
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from penstock.media import File, Image
+from penstock.secret import MASK, masked
 from penstock.values import DEPTH_MAX, INTEGER_MAX, Allowance, InvalidValue
 
 DESCRIBED_DEPTH_MAX = 16
@@ -64,8 +68,15 @@ def fields_of(value: object) -> Mapping[object, object] | None:
     return None
 
 
-def describe(value: object) -> object:
-    """A JSON value that gives a reader an idea of `value`: bounded in depth and size, and never an error."""
+def describe(value: object, name: str = "") -> object:
+    """A JSON value that gives a reader an idea of `value`: bounded in depth and size, and never an error.
+
+    Of what is called a secret, by `name` or by a key inside, it says nothing but that it is there.
+    """
+    if _hides(name, value):
+        return MASK
+    if type(value) is str and len(value) <= DESCRIBED_CHARS_MAX and value.isascii():
+        return masked(value)
     return _Description().of(value, DESCRIBED_DEPTH_MAX)
 
 
@@ -114,6 +125,8 @@ def _list(value: Sequence[object] | AbstractSet[object], depth_max: int, allowan
 
 
 def _other(value: object, depth_max: int, allowance: Allowance) -> object:
+    if isinstance(value, (Image, File)):
+        return _object(value.to_json(), depth_max, allowance)  # type: ignore[arg-type]
     if isinstance(value, Enum):
         return jsonable(value.value, depth_max, allowance)
     if isinstance(value, BaseModel):
@@ -182,6 +195,8 @@ class _Description:
             return value
         if isinstance(value, str) and not isinstance(value, Enum):
             return self._cut(value)
+        if isinstance(value, (Image, File)):
+            return repr(value)  # its bytes would leave no room for anything else
         if isinstance(value, BaseModel):
             return self._object(dict(value), depth)
         fields = fields_of(value)
@@ -202,7 +217,8 @@ class _Description:
             if self._items <= 0:
                 result["…"] = f"{len(value) - len(result)} more"
                 break
-            result[self._cut(key if isinstance(key, str) else _short_repr(key))] = self.of(item, depth - 1)
+            name = self._cut(key if isinstance(key, str) else _short_repr(key))
+            result[name] = MASK if _hides(name, item) else self.of(item, depth - 1)
         return result
 
     def _list(self, value: Sequence[object] | AbstractSet[object], depth: int) -> object:
@@ -217,16 +233,35 @@ class _Description:
         return result
 
     def _cut(self, text: str) -> str:
+        text = masked(text)
         room, self._chars = self._chars, max(0, self._chars - len(text))
         shown = text if len(text) <= room else f"{text[:room]}… {len(text) - room} more characters"
         return shown if shown.isascii() else shown.encode(errors="replace").decode()
+
+
+def _hides(name: str, value: object) -> bool:
+    """Whether a value is to be kept back because of its name; what is empty, true or false is no secret."""
+    is_plain = value is None or type(value) is bool or (type(value) is str and not value)
+    return _is_secret_name(name) and not is_plain
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _short_repr(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     try:
-        text = repr(value)
+        text = masked(repr(value))
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= REPR_CHARS_MAX else f"{text[:REPR_CHARS_MAX]}…"
+
+
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(api[_-]?key|access[_-]?key|secret|secret[_-]?key|password|passwd|token|credentials?|authorization)$",
+    re.IGNORECASE,
+)
+"""The names of values that are secrets; `max_tokens` is none."""

@@ -9,15 +9,13 @@ some time before.
 
 import asyncio
 import contextlib
-import logging
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import Context, copy_context
-from inspect import iscoroutine
-from queue import SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-logger = logging.getLogger("penstock.flows")
+from penstock_server.flows.jobs import Call, Job, Mailbox, report_lost
 
 T = TypeVar("T")
 
@@ -40,23 +38,32 @@ class CodeRaised(Exception):
         self.error = error
 
 
-def report_lost(error: BaseException) -> None:
-    """Logs what flow code raised when its run was over, for nobody is left to be told."""
-    logger.warning("flow code raised %s after its run was cancelled", type(error).__name__, exc_info=error)
-
-
 class Threads:
     """At most `threads_max` threads that execute blocking code; more code waits in a queue, first in first out."""
 
     def __init__(self, threads_max: int) -> None:
         self._threads_max = threads_max
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: deque[_Job] = deque()
         self._lock = threading.Lock()
         self._count = 0
-        self._idle = 0
-        self._waiting = 0
+        self._idle: list[threading.Lock] = []
+        self._is_waking = False
+        self._mailbox: Mailbox | None = None
         self._users: set[object] = set()
         self._closed = False
+
+    def start(self, function: Callable[[], None], ended: Callable[[], None]) -> Job:
+        """Executes `function`, which raises nothing, in a thread, and then calls `ended` on the event loop.
+
+        Code that is abandoned before its turn comes is dropped, and `ended` is not called.
+        """
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            mailbox = self._mailbox = Mailbox(loop)
+        job = Job(function, ended, mailbox)
+        self._submit(job)
+        return job
 
     async def call(self, function: Callable[[], T]) -> T:
         """Returns what `function` returns in a thread, with the caller's context variables.
@@ -67,12 +74,12 @@ class Threads:
         Raises:
             CodeRaised: the function raised.
         """
-        job = _CallJob(function)
+        call = Call(function)
+        job = self.start(call.execute, call.settle)
         try:
-            self._submit(job)
-            value, error = await job.done
+            value, error = await call.done
         except BaseException:
-            job.abandoned = True
+            job.is_abandoned = True
             raise
         if error is not None:
             raise CodeRaised(error)
@@ -114,8 +121,8 @@ class Threads:
             return
         with self._lock:
             self._closed = True
-            for _ in range(self._count):
-                self._jobs.put(None)
+            while self._idle:
+                self._idle.pop().release()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 while self._count:  # noqa: ASYNC110 - threads have no loop to set an event of
@@ -125,69 +132,68 @@ class Threads:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the flow is closed")
-            self._waiting += 1
-            more = self._waiting > self._idle and self._count < self._threads_max
-            self._count += more
-            self._jobs.put(job)
-        if more:
-            self._start()
+            self._jobs.append(job)
+            wake = self._next()
+        if wake is not None:
+            wake()
+
+    def _next(self) -> Callable[[], None] | None:
+        """What brings one more thread to the queue, where it needs one.
+
+        At most one is on its way at any time, and brings the next one if it finds more than one job. So short jobs are
+        done by a few threads that are awake already, and long ones each have a thread of their own soon.
+        """
+        if self._is_waking or not self._jobs:
+            return None
+        if self._idle:
+            self._is_waking = True
+            return self._idle.pop().release
+        if self._count == self._threads_max:
+            return None
+        self._is_waking = True
+        self._count += 1
+        return self._start
 
     def _start(self) -> None:
         try:
             threading.Thread(target=self._work, name="penstock-flow", daemon=True).start()
         except RuntimeError:  # the system gives no more threads
             with self._lock:
+                self._is_waking = False
                 self._count -= 1
                 if self._count == 0:
                     raise
 
     def _work(self) -> None:
+        asleep = threading.Lock()
+        asleep.acquire()
+        is_woken = True
         while True:
+            job: _Job | None = None
             with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-                if job is None:
+                if is_woken:
+                    self._is_waking = False
+                if self._jobs:
+                    job = self._jobs.popleft()
+                elif self._closed:
                     self._count -= 1
                     return
-                self._waiting -= 1
-            job.run()
-            del job  # it holds the caller's values, and the next one may be long in coming
+                else:
+                    self._idle.append(asleep)
+                wake = self._next()
+            if wake is not None:
+                wake()
+            is_woken = job is None
+            if job is None:
+                asleep.acquire()
+            else:
+                job.run()
+                del job  # it holds the caller's values, and the next one may be long in coming
 
 
 class _Job(Protocol):
     def run(self) -> None:
         """Executes in a thread; never raises."""
-
-
-class _CallJob(Generic[T]):
-    def __init__(self, function: Callable[[], T]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._context: Context = copy_context()
-        self._function = function
-        self.done: asyncio.Future[tuple[T | None, BaseException | None]] = self._loop.create_future()
-        self.abandoned = False
-
-    def run(self) -> None:
-        if self.abandoned:
-            return
-        value: T | None = None
-        error: BaseException | None = None
-        try:
-            value = self._context.run(self._function)
-        except BaseException as raised:  # SystemExit in flow code is the run's failure, not the server's end
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._settle, value, error)
-
-    def _settle(self, value: T | None, error: BaseException | None) -> None:
-        if not self.done.done():
-            self.done.set_result((value, error))
-        elif error is not None:
-            report_lost(error)
-        elif iscoroutine(value):
-            value.close()
 
 
 class _IterateJob:

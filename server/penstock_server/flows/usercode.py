@@ -55,8 +55,12 @@ class UserCode:
         if form is Form.FUNCTION:
             result = await threads.call(self._bound(arguments))
             return await result if inspect.isawaitable(result) else result
-        result = self._bound(arguments)() if self._positional else self.target(**arguments)
-        return await result if form is Form.ASYNC_FUNCTION else result
+        result = self.call_here(arguments)
+        return await result if form is Form.ASYNC_FUNCTION else result  # type: ignore[misc]
+
+    def call_here(self, arguments: Mapping[str, object]) -> object:
+        """Calls the code in the calling thread; what it returns may have to be awaited, or be an iterator."""
+        return self._bound(arguments)() if self._positional else self.target(**arguments)
 
     def _bound(self, arguments: Mapping[str, object]) -> Callable[[], Any]:
         rest = dict(arguments)
@@ -66,7 +70,12 @@ class UserCode:
 
 def is_stream(value: object) -> bool:
     """Whether a result is an iterator, asynchronous or not, rather than a value."""
-    return isinstance(value, (Iterator, AsyncIterator))
+    return value.__class__ not in _WHOLE and isinstance(value, (Iterator, AsyncIterator))
+
+
+def is_whole(value: object) -> bool:
+    """Whether a result is a value, neither to be awaited nor an iterator."""
+    return value.__class__ in _WHOLE or not (is_stream(value) or inspect.isawaitable(value))
 
 
 async def run_stream(
@@ -157,3 +166,7 @@ def _form(function: Callable[..., Any]) -> Form:
     if inspect.isasyncgenfunction(function):
         return Form.ASYNC_GENERATOR
     return Form.GENERATOR if inspect.isgeneratorfunction(function) else Form.FUNCTION
+
+
+_WHOLE = frozenset({str, int, float, bool, type(None), dict, list})
+"""The classes of most results: asking them what they are is quicker than asking what they are not."""

@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from penstock_server.flows.casts import CASTS
+from penstock_server.flows.media.hints import VALIDATORS
+
 
 def has_user_code(adapted: TypeAdapter[Any]) -> bool:
     """Whether validating JSON with this adapter may execute anything but pydantic's core.
@@ -81,10 +84,16 @@ def _has_plain_keys(schema: Any) -> bool:
     return "keys_schema" not in schema or schema["keys_schema"]["type"] in _VALUES
 
 
+def _is_ours(schema: Any) -> bool:
+    return schema["function"]["function"] in _OURS
+
+
 def _always(schema: Any) -> bool:
     return True
 
 
+_OURS = VALIDATORS | frozenset(CASTS.values())
+"""Functions of our own that validate."""
 _SCALARS = (type(None), bool, int, float, str)
 _VALUES = frozenset({
     "any", "none", "bool", "int", "float", "decimal", "str", "bytes", "date", "time", "datetime", "timedelta", "uuid",
@@ -103,12 +112,16 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "enum": _is_plain_enum,
     "literal": _has_plain_values,
     "tagged-union": _has_plain_tag,
+    "function-plain": _is_ours,
+    "function-after": _is_ours,
+    "function-before": _is_ours,
     "set": _has_plain_items,
     "frozenset": _has_plain_items,
     "dict": _has_plain_keys,
 }
 """Every schema that may be free of user code (`pydantic_core.core_schema`), with the condition."""
 _NOT_VALIDATION = frozenset({
-    "serialization", "computed_fields", "metadata", "config", "default", "expected", "members",
+    "serialization", "computed_fields", "metadata", "config", "default", "expected", "members", "function",
+    "json_schema_input_schema",
 })  # fmt: skip
 """Entries of a schema that hold no schemas, or none that validating uses."""

@@ -1,23 +1,28 @@
 """The types that a flow's YAML gives to its inputs and outputs."""
 
-import json
 from collections.abc import Mapping
-from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from penstock_server.flows.casts import CASTS
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.inputs import MISSING, Input
-from penstock_server.flows.problems import listed
+from penstock_server.flows.media.defaults import MEDIA_TYPES
+from penstock_server.flows.media.hints import FILE, IMAGE, LIST, OBJECT
+from penstock_server.flows.problems import listed, meant
 
 HINTS: Mapping[str, Any] = {
-    "int": int,
-    "double": float,
-    "bool": bool,
-    "string": str,
-    "list": list[Any],
-    "object": dict[str, Any],
+    "int": Annotated[int, BeforeValidator(CASTS["int"])],
+    "double": Annotated[float, BeforeValidator(CASTS["double"])],
+    "bool": Annotated[bool, BeforeValidator(CASTS["bool"])],
+    "string": Annotated[str, BeforeValidator(CASTS["string"])],
+    "list": Annotated[LIST, BeforeValidator(CASTS["list"])],
+    "object": Annotated[OBJECT, BeforeValidator(CASTS["object"])],
+    "image": IMAGE,
+    "file": FILE,
 }
-"""The type hint of each type."""
+"""The type hint of each type; values are cast as prompt flow casts them."""
 
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": "integer"},
@@ -26,6 +31,8 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "string": {"type": "string"},
     "list": {"type": "array", "items": {}},
     "object": {"type": "object"},
+    "image": {"type": "object"},
+    "file": {"type": "object"},
 }
 """The JSON Schema of each type."""
 
@@ -46,11 +53,19 @@ def read_type(what: str, item: Item, problems: Problems) -> str:
     declared = item.get("type")
     if declared is None:
         return ""
-    if declared.value in HINTS:
-        return str(declared.value)
+    if isinstance(declared.value, str) and declared.value in HINTS:
+        return declared.value
     text = f"{what}: the type `{declared.plain()}` is not supported"
-    problems.add(declared, text, hint=f"the types are {listed(list(HINTS))}")
+    problems.add(declared, text, hint=meant(text_of(declared), list(HINTS)) or f"the types are {listed(list(HINTS))}")
     return ""
+
+
+def read_flag(what: str, item: Item, key: str, problems: Problems) -> bool:
+    """Reads a key that is true or false, and false where it is not there."""
+    flag = item.get(key)
+    if flag is not None and not isinstance(flag.value, bool):
+        problems.add(flag, f"{what}: `{key}` must be true or false")
+    return flag is not None and flag.value is True
 
 
 def text_of(item: Item | None) -> str:
@@ -59,29 +74,17 @@ def text_of(item: Item | None) -> str:
 
 
 def _default(name: str, kind: str, item: Item | None, problems: Problems) -> Any:
-    """The default as a value of the type; text is read as the type's own notation, as prompt flow does."""
-    if item is None:
+    """The default as a value of the type; text is read as the type's own notation, as prompt flow does.
+
+    Those that are images or files are read by `media.defaults`, which knows the folder.
+    """
+    if item is None or kind in MEDIA_TYPES:
         return MISSING
     value = item.plain()
-    if isinstance(value, str) and kind not in ("", "string"):
-        value = _parsed(value)
-    if not _fits(value, kind):
-        problems.add(item, f"input `{name}`: the default is not of the type `{kind}`")
-        return MISSING
-    return float(value) if kind == "double" and isinstance(value, int) else value
-
-
-def _parsed(text: str) -> object:
+    if not kind or (value == "" and kind != "string"):  # an empty default is none: prompt flow's editor writes it
+        return MISSING if kind else value
     try:
-        return json.loads(text.lower() if text in ("True", "False") else text)
-    except ValueError:
-        return text
-
-
-def _fits(value: object, kind: str) -> bool:
-    if kind == "bool" or isinstance(value, bool):
-        return kind in ("bool", "") and isinstance(value, bool)
-    if kind == "double":
-        return isinstance(value, (int, float)) and isfinite(value)
-    python: Mapping[str, type] = {"int": int, "string": str, "list": list, "object": dict}
-    return not kind or isinstance(value, python[kind])
+        return CASTS[kind](value)
+    except ValueError as error:
+        problems.add(item, f"input `{name}`: the default {error}")
+        return MISSING

@@ -80,7 +80,7 @@ def _sentence(item: Any, names: Sequence[str], *, top: bool) -> str:
     text = _EXPECTED.get(kind)
     if text is None:
         text = _reworded(item["msg"])
-    return f"{text}, not {_json_type(item['input'])}" if kind.endswith("_type") else text
+    return f"{text}, not {json_type(item['input'])}" if kind.endswith("_type") else text
 
 
 def _unknown(name: str, names: Sequence[str]) -> str:
@@ -96,7 +96,8 @@ def _reworded(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _json_type(value: object) -> str:
+def json_type(value: object) -> str:
+    """What a JSON value is, in words for a caller."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,9 +1,10 @@
 """The entries of a run's log. Each is what `penstock.v1.RunEvent` says, in the server's own terms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from itertools import chain
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -97,30 +98,34 @@ def size_of(values: Mapping[str, object]) -> Size:
     """The size of an event with these JSON values."""
     content, held = CONTENT_BYTES_MIN, EVENT_OVERHEAD_BYTES
     for value in values.values():
-        if value.__class__ is str and value.isascii():
-            length = len(value)
-            content += length
-            held += length + _TEXT_OVERHEAD_BYTES
-        else:
-            content += _sum(value, _written_bytes)
-            held += _sum(value, getsizeof)
+        value_content, value_held = _sizes(value)
+        content += value_content
+        held += value_held
     return Size(content, held)
 
 
-def _sum(value: object, own_bytes: Callable[[object], int]) -> int:
-    """The bytes of a JSON value and of all that it holds."""
-    size = own_bytes(value)
-    if isinstance(value, Mapping):
-        size += sum(own_bytes(key) + _sum(item, own_bytes) for key, item in value.items())
+def _sizes(value: object) -> tuple[int, int]:
+    """The bytes of a JSON value with all that it holds: written out, and in memory."""
+    if isinstance(value, str):
+        if value.isascii():
+            return len(value), len(value) + _TEXT_OVERHEAD_BYTES
+        return len(value.encode("utf-8", "replace")), getsizeof(value)
+    if value is None or isinstance(value, (int, float)):
+        return _PUNCTUATION_BYTES, _NUMBER_BYTES
+    items: Iterable[object] = ()
+    if isinstance(value, (dict, Mapping)):
+        items = chain(value.keys(), value.values())
     elif isinstance(value, (list, tuple)):
-        size += sum(_sum(item, own_bytes) for item in value)
-    return size
-
-
-def _written_bytes(value: object) -> int:
-    return len(value.encode("utf-8", "replace")) if isinstance(value, str) else _PUNCTUATION_BYTES
+        items = value
+    content, held = _PUNCTUATION_BYTES, getsizeof(value)
+    for item in items:
+        item_content, item_held = _sizes(item)
+        content += item_content
+        held += item_held
+    return content, held
 
 
 _TEXT_OVERHEAD_BYTES = getsizeof("")
 _PUNCTUATION_BYTES = 4
 """A number, a literal, or the brackets and commas of a container, about."""
+_NUMBER_BYTES = getsizeof(0.0)

@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status
 from penstock.v1 import flow_pb2, run_pb2
 from penstock.values import to_struct, to_value
 from penstock_server.errors import Failure, to_status
-from penstock_server.flows.flow import FlowSpec, NodeRecord
+from penstock_server.flows.flow import FlowSpec, NodeRecord, NodeStatus
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
 from penstock_server.runs.run import Run
 from penstock_server.services.times import write_time
@@ -112,18 +112,26 @@ def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
 
 def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:
     target.node = record.node
-    target.status = run_pb2.NodeRun.Status.Value(record.status.value)
-    target.inputs.SetInParent()
-    to_struct(record.inputs, target.inputs)
+    target.status = _NODE_STATUSES[record.status]
+    inputs = target.inputs
+    inputs.SetInParent()
+    to_struct(record.inputs, inputs)
     if record.end_time is not None:
         to_value(record.output, target.output)
-    target.logs = record.logs
-    _write_failure(record.error, target.error)
-    write_usage(record, target.usage)
+        write_time(record.end_time, target.end_time)
+    if record.logs:
+        target.logs = record.logs
+    if record.error is not None:
+        _write_failure(record.error, target.error)
+    if record.input_tokens or record.output_tokens:
+        write_usage(record, target.usage)
     write_time(record.start_time, target.start_time)
-    write_time(record.end_time, target.end_time)
 
 
 def _write_failure(failure: Failure | None, target: Status) -> None:
     if failure is not None:
         target.CopyFrom(to_status(failure))
+
+
+_NODE_STATUSES = {status: run_pb2.NodeRun.Status.Value(status.value) for status in NodeStatus}
+"""The contract's numbers; protobuf looks a name up in Python, and an answer holds one for each node."""

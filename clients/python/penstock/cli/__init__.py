@@ -25,6 +25,9 @@ COMMANDS = {
     "invoke": ("penstock.cli.invoke", "invoke"),
     "history": ("penstock.cli.history", "history"),
     "db": ("penstock.cli.db", "db"),
+    "check": ("penstock.cli.check", "check"),
+    "graph": ("penstock.cli.graph", "graph"),
+    "connections": ("penstock.cli.connections", "connections"),
     "config-reference": ("penstock.cli.reference", "config_reference"),
 }
 

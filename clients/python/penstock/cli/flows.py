@@ -30,14 +30,24 @@ def load(targets: Sequence[str], config: ServerConfig) -> list[Flow]:
     Raises:
         click.ClickException: one of them cannot be served; it tells every problem.
     """
-    settings = FlowSettings(
-        sync_threads_max=config.sync_threads_max,
-        node_log_bytes_max=config.node_log_bytes_max,
-        error_text=config.error_text,
-    )
     try:
-        return load_all(targets, settings=settings)
+        return load_all(targets, settings=settings_of(config))
     except FlowLoadError as error:
         count = len(error.problems)
         heading = "the flow cannot be served" if count == 1 else f"the flows cannot be served, for {count} reasons"
         raise click.ClickException(f"{heading}:\n{error}") from None
+
+
+def settings_of(config: ServerConfig) -> FlowSettings:
+    """What the server's settings say of flows."""
+    return FlowSettings(
+        sync_threads_max=config.sync_threads_max,
+        node_log_bytes_max=config.node_log_bytes_max,
+        error_text=config.error_text,
+        connections=config.connections,
+        data=config.data,
+        model_timeout_s=config.model_timeout_s,
+        media_bytes_max=config.media_bytes_max,
+        fetch_timeout_s=config.fetch_timeout_s,
+        outbound_networks=config.outbound_networks,
+    )

@@ -12,8 +12,12 @@ from typing import Any
 import click
 
 from penstock.cli.ready import ReadyFile
+from penstock.secret import masked
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+REQUEST_LOGGERS = ("httpx", "httpx2")
+"""Loggers that tell every request to a model, which is too much."""
 
 logger = logging.getLogger("penstock")
 
@@ -23,9 +27,24 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
 
     A second signal ends the process at once.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signalled(main))
+
+
+class _MaskingFormatter(logging.Formatter):
+    """Masks secrets in all that is logged, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name in REQUEST_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 async def _until_signalled(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -33,8 +33,14 @@ Schema = Mapping[str, Any]
 
 
 def sample_inputs(flow: Flow) -> dict[str, object] | None:
-    """Inputs that the flow takes: its required ones, or its first one; None where no such inputs were found."""
+    """Inputs that the flow takes: its author's example, or its required ones, or its first one.
+
+    None where no such inputs were found.
+    """
     schema = flow.spec.input_schema
+    said, example = _said(schema)
+    if said and _fits_flow(flow, example):
+        return dict(example)
     properties = schema.get("properties", {})
     sampler = _Sampler(schema.get("$defs", {}))
     try:
@@ -46,6 +52,14 @@ def sample_inputs(flow: Flow) -> dict[str, object] | None:
     except Exception:  # a type of the flow's own checks its values, and may raise anything
         return None
     return inputs
+
+
+def _fits_flow(flow: Flow, inputs: Any) -> bool:
+    try:
+        flow.bind(inputs)
+    except Exception:  # as above; an example may also be wrong, or ask for something that is to be fetched
+        return False
+    return True
 
 
 def shown_inputs(flow: Flow) -> list[str]:

@@ -17,7 +17,7 @@ from penstock_bridge.config import BridgeConfig
 from penstock_server.config import ServerConfig
 
 ENVIRONMENT_PREFIX = "PENSTOCK_"
-PLURALS = {"tokens": "token", "cors_origins": "cors-origin", "hosts": "host"}
+PLURALS = {"tokens": "token", "cors_origins": "cors-origin", "hosts": "host", "outbound_networks": "outbound-network"}
 """Settings that hold several values, with the flag that gives one of them."""
 SWITCHES = {"store": ("--no-store", "none")}
 """Settings with a flag that stands for one of their values."""

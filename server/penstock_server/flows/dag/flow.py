@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from penstock_server.flows import document, snapshot
-from penstock_server.flows.callable import CHAT_HISTORY, CHAT_INPUT, CHAT_OUTPUT
-from penstock_server.flows.dag import graph as graphs
+from penstock_server.flows import document
 from penstock_server.flows.dag import plan as plans
+from penstock_server.flows.dag import reader
 from penstock_server.flows.dag.execution import Execution
 from penstock_server.flows.dag.graph import Graph
 from penstock_server.flows.dag.nodes import registry
@@ -16,8 +15,11 @@ from penstock_server.flows.dag.plan import Plan
 from penstock_server.flows.document import Problems
 from penstock_server.flows.failures import Translator, pass_cancellation
 from penstock_server.flows.flow import FlowKind, FlowSpec, HistoryForm, Recorder
+from penstock_server.flows.folder import FlowFolder
 from penstock_server.flows.inputs import MISSING, Input, Inputs
-from penstock_server.flows.modules import FlowModules
+from penstock_server.flows.intake import Intake
+from penstock_server.flows.media.defaults import with_defaults
+from penstock_server.flows.models.models import Models
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads
 
@@ -31,25 +33,27 @@ class DagFlow:
         spec: FlowSpec,
         plan: Plan,
         inputs: Inputs,
-        modules: FlowModules,
+        folder: FlowFolder,
+        models: Models,
         threads: Threads,
         settings: FlowSettings,
     ) -> None:
         self.spec = spec
         self._plan = plan
-        self._inputs = inputs
-        self._modules = modules
+        self._folder = folder
+        self._models = models
         self._threads = threads.share(self)
         self._settings = settings
         self._translator = Translator(spec.flow, error_text=settings.error_text)
+        self._intake = Intake(inputs, self._threads, self._translator, settings)
 
     async def arguments(self, inputs: Mapping[str, object]) -> dict[str, object]:
-        """See `Flow.arguments`; the types of a YAML document hold no code."""
-        return self._inputs.bind(inputs)
+        """See `Flow.arguments`."""
+        return await self._intake.arguments(inputs)
 
     def bind(self, inputs: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.bind`."""
-        return self._inputs.bind(inputs)
+        return self._intake.bind(inputs)
 
     async def execute(self, arguments: Mapping[str, object], recorder: Recorder) -> dict[str, object]:
         """See `Flow.execute`."""
@@ -70,7 +74,8 @@ class DagFlow:
     async def close(self) -> None:
         """See `Flow.close`."""
         await self._threads.close(self, self._settings.close_wait_s)
-        self._modules.close()
+        await self._models.close()
+        self._folder.close()
 
 
 def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> DagFlow:
@@ -85,39 +90,52 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
     Raises:
         FlowLoadError: it cannot be served.
     """
-    folder = path.parent
     problems = Problems(file)
-    graph = graphs.read(document.read(path, file, settings.document_bytes_max), problems)
-    modules = FlowModules(folder)
+    yaml = document.read(path, file, settings.document_bytes_max)
+    graph = reader.read(yaml, problems)
+    folder = FlowFolder(path.parent, yaml, problems, settings)
     try:
-        workshop = Workshop(folder=folder, modules=modules, threads=threads, problems=problems)
-        made = {node.name: registry.make(node, workshop) for node in graph.nodes}
-        problems.check()
-        plan = plans.make(graph, {name: node for name, node in made.items() if node is not None})
+        inputs = with_defaults(graph.inputs, yaml, folder.path, settings.media_bytes_max, problems)
+        graph = replace(graph, inputs=inputs)
+        workshop = Workshop(
+            folder=folder.path,
+            modules=folder.modules,
+            threads=threads,
+            problems=problems,
+            connections=folder.connections,
+            models=Models(silence_timeout_s=settings.model_timeout_s),
+        )
+        made = {node.name: registry.make(node, workshop) for node in graph.online_nodes}
+        plan = plans.make(graph, {name: node for name, node in made.items() if node is not None}, problems)
+        spec, checked = _described(graph, plan, path.parent.name, folder.snapshot)
     except BaseException:
-        modules.close()
+        folder.close()
         raise
-    version = snapshot.of_folder(folder, settings.snapshot_bytes_max)
-    spec, inputs = _described(graph, plan, folder.name, version)
-    return DagFlow(spec=spec, plan=plan, inputs=inputs, modules=modules, threads=threads, settings=settings)
+    return DagFlow(
+        spec=spec,
+        plan=plan,
+        inputs=checked,
+        folder=folder,
+        models=workshop.models,
+        threads=threads,
+        settings=settings,
+    )
 
 
 def _described(graph: Graph, plan: Plan, flow: str, version: str) -> tuple[FlowSpec, Inputs]:
-    names = {each.name for each in graph.inputs}
-    is_chat = bool(graph.chat_input) or {CHAT_INPUT, CHAT_HISTORY} <= names
-    history = (graph.chat_history or (CHAT_HISTORY if CHAT_HISTORY in names else "")) if is_chat else ""
-    inputs = Inputs([_optional(each) if each.name == history else each for each in graph.inputs])
+    declared = [_optional(each) if each.name == graph.chat_history else each for each in graph.inputs]
+    inputs = Inputs(declared, others=graph.allow_extra_inputs)
     spec = FlowSpec(
         flow=flow,
-        kind=FlowKind.CHAT if is_chat else FlowKind.STANDARD,
+        kind=FlowKind.CHAT if graph.chat_input else FlowKind.STANDARD,
         description=graph.description,
         input_schema=inputs.schema,
         output_schema=plan.output_schema,
         streaming_outputs=plan.streaming,
         snapshot=version,
-        chat_input=(graph.chat_input or CHAT_INPUT) if is_chat else "",
-        chat_output=_chat_output(graph) if is_chat else "",
-        chat_history=history,
+        chat_input=graph.chat_input,
+        chat_output=graph.chat_output,
+        chat_history=graph.chat_history,
         history_form=HistoryForm.ROUNDS,
     )
     return spec, inputs
@@ -126,10 +144,3 @@ def _described(graph: Graph, plan: Plan, flow: str, version: str) -> tuple[FlowS
 def _optional(declared: Input) -> Input:
     """The history, which the server gives: callers may leave it out."""
     return replace(declared, default=[]) if declared.default is MISSING else declared
-
-
-def _chat_output(graph: Graph) -> str:
-    names = [output.name for output in graph.outputs]
-    if graph.chat_output or CHAT_OUTPUT in names:
-        return graph.chat_output or CHAT_OUTPUT
-    return names[0] if len(names) == 1 else ""

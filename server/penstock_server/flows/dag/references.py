@@ -31,6 +31,8 @@ class Reference:
     """The input; empty where it is a node."""
     node: str = ""
     """The node; empty where it is an input."""
+    field: str = ""
+    """The field of the node's result that the reference names in place of `output`; it is the first step, too."""
     steps: tuple[Key | Index, ...] = ()
     """The way from the whole to the value."""
 
@@ -60,10 +62,11 @@ def parse(text: object) -> Reference | None:
         if not steps or not isinstance(steps[0].name, str):
             raise ProblemFound(f"`{found.group()}` names no input", hint="write ${inputs.name}")
         return Reference(text=found.group(), input=steps[0].name, steps=steps[1:])
-    if steps and steps[0] != Key("output"):
-        hint = f"a node has one port, `output`: ${{{name}.output…}}"
-        raise ProblemFound(f"`{found.group()}` names no port of a node", hint=hint)
-    return Reference(text=found.group(), node=name, steps=steps[1:])
+    if not steps or steps[0] == Key("output"):
+        return Reference(text=found.group(), node=name, steps=steps[1:])
+    if not isinstance(steps[0], Key):
+        raise ProblemFound(f"`{found.group()}` names no output of a node", hint=f"write ${{{name}.output[…]}}")
+    return Reference(text=found.group(), node=name, field=steps[0].name, steps=steps)
 
 
 def _parts(body: str, text: str) -> tuple[str, tuple[Key | Index, ...]]:
@@ -105,6 +108,6 @@ def _shown(value: object) -> str:
     return "null" if value is None else f"a {type(value).__name__}"
 
 
-_REFERENCE = re.compile(r"\$\{([^{}]*)\}$")
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}\Z")
 _NAME = re.compile(r"[^.\[\]'\"]+")
-_STEP = re.compile(r"\.(?P<key>[^.\[\]'\"]+)|\[(?P<index>-?\d+)\]|\['(?P<single>[^']*)'\]|\[\"(?P<double>[^\"]*)\"\]")
+_STEP = re.compile(r"\.(?P<key>[^.\[\]'\"]+)|\.?\[(?:(?P<index>-?\d+)|'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\")\]")

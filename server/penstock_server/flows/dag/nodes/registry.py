@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 
 from penstock_server.flows.dag.graph import NodeDeclaration
-from penstock_server.flows.dag.nodes import prompt, python
+from penstock_server.flows.dag.nodes import custom_llm, embedding, llm, prompt, python
 from penstock_server.flows.dag.nodes.node import MakeNode, Node, Workshop
 from penstock_server.flows.problems import did_you_mean
 
 NODE_TYPES: Mapping[str, MakeNode] = {
     "python": python.make,
     "prompt": prompt.make,
+    "custom_llm": custom_llm.make,
+    "llm": llm.make,
+    "embedding": embedding.make,
 }
 
-PLANNED_TYPES = ("llm", "custom_llm", "embedding", "retrieval")
+PLANNED_TYPES = ("retrieval",)
 """Types of prompt flow and LangStudio that are known, and come later."""
 
 

@@ -1,0 +1,6 @@
+from promptflow.core import tool
+
+
+@tool
+def join(**texts: str) -> str:
+    return " ".join(texts.values())
