@@ -79,8 +79,8 @@ class ServerConfig(BaseModel):
     store: str = Field(
         "",
         description="Where runs and what is said in them are kept: sqlite:///PATH, "
-        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none (--no-store). "
-        "Not given: chat_history.db in the data folder.",
+        "mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME, or none "
+        "(--no-store). Not given: chat_history.db in the data folder.",
     )
     migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
     store_pool_size: int = Field(
