@@ -11,6 +11,7 @@ from sqlalchemy import insert
 from tests.databases import DatabaseServer, MariaDb, PostgreSql, running
 from tests.store.numbers import numbers, opened
 
+from penstock_server.store.sql import turns
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.store import SqlStore, StoreSettings
@@ -94,8 +95,9 @@ def settings() -> StoreSettings:
 
 
 @pytest.fixture
-async def store(store_url: str, settings: StoreSettings) -> AsyncIterator[SqlStore]:
+async def store(store_url: str, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlStore]:
     """An open store without rows."""
+    monkeypatch.setattr(turns, "PATIENCE_S", SETTINGS.store_timeout_s)
     store = SqlStore(parse(store_url), settings, instance="instance-of-the-test")
     await store.open()
     yield store

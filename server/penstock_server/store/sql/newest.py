@@ -40,12 +40,12 @@ def newest(
     nth = select(key).where(*within).order_by(key.desc()).limit(1).offset(looked_through)
     edge = connection.scalar(nth)
 
-    def found(*conditions: Condition, limit: int) -> Sequence[int]:
-        return connection.scalars(select(key).where(*within, *conditions).order_by(key.desc()).limit(limit)).all()
-
+    looked_at = select(key).where(*within, by_looking).order_by(key.desc())
     if edge is None:
-        return found(by_looking, limit=limit)
-    keys = found(by_looking, key > edge, limit=limit)
+        return connection.scalars(looked_at.limit(limit)).all()
+    keys = connection.scalars(looked_at.where(key > edge).limit(limit)).all()
     if len(keys) == limit:
         return keys
-    return [*keys, *found(by_index(), key <= edge, limit=limit - len(keys))]
+    # Ordered by no index: PostgreSQL would read all rows in their order, hoping to find enough of a rare word soon.
+    rest = select(key).where(*within, by_index(), key <= edge).order_by((key + 0).desc())
+    return [*keys, *connection.scalars(rest.limit(limit - len(keys)))]
