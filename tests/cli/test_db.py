@@ -84,3 +84,23 @@ def test_without_a_store_nothing_is_left_behind(tmp_path: Path) -> None:
         data = ("--data", f"{tmp_path}/.penstock")
         with penstock("serve", "lifecycle:echo", *ANYWHERE, *switch, *data, folder=tmp_path / "it", cwd=FLOWS):
             assert not (tmp_path / ".penstock").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere", "the store at mysql://me:***@127.0.0.1:1/db"),
+        ("model", "is a OpenAIConnection; a store needs one of type mysql or postgresql"),
+        ("nowhre", "there is no connection `nowhre`; did you mean `nowhere`?"),
+    ],
+)
+def test_a_store_may_be_a_connection_by_its_name(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "connections.yaml").write_text(
+        "nowhere: {type: mysql, host: 127.0.0.1, port: 1, user: me, password: hidden-word, database: db}\n"
+        "model: {type: open_ai, api_key: hidden-word}\n"
+    )
+    given = ("--store", f"connection:{name}", "--connections", str(tmp_path / "connections.yaml"))
+    refused = run("db", "current", *given, cwd=tmp_path)
+    assert refused.returncode in (1, 2)
+    assert said in refused.stderr
+    assert "hidden-word" not in refused.stderr

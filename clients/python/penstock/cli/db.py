@@ -10,7 +10,7 @@ from penstock.cli.store import migrator
 from penstock_server.config import ServerConfig
 from penstock_server.store.sql.migrations import known
 
-OTHER_SETTINGS = frozenset(ServerConfig.model_fields) - {"service", "data", "store"}
+OTHER_SETTINGS = frozenset(ServerConfig.model_fields) - {"service", "data", "store", "connections"}
 
 
 @click.group(short_help="Make the store's tables, and bring them up to date.")

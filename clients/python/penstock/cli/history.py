@@ -24,7 +24,7 @@ from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.foreign import ForeignTable
 from penstock_server.store.sql.imports import Imports
 
-STORE_SETTINGS = {"service", "data", "store", "migrate"}
+STORE_SETTINGS = {"service", "data", "store", "connections", "migrate"}
 OTHER_SETTINGS = frozenset(ServerConfig.model_fields) - STORE_SETTINGS
 BATCH_TIMEOUT_S = 60.0
 """How long the store may take for a batch: nobody waits for an answer here."""

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from penstock.connections import DatabaseConnection
 from penstock_server.config import ServerConfig
+from penstock_server.flows.problems import FlowLoadError, ProblemFound
 from penstock_server.ids import new_id
 from penstock_server.store.errors import StoreError
 from penstock_server.store.store import Store
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from penstock_server.store.sql.migrator import Migrator
     from penstock_server.store.sql.store import SqlStore, StoreSettings
 
@@ -58,10 +62,9 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
     from penstock_server.store.sql.migrator import Migrator
     from penstock_server.store.sql.schema import Tables
     from penstock_server.store.sql.store import database_of
-    from penstock_server.store.sql.url import parse
 
     with _told():
-        database = database_of(parse(_address(config)), _settings(config, migrate=create), instance=False)
+        database = database_of(_url(config), _settings(config, migrate=create), instance=False)
         await database.open()
         try:
             yield Migrator(database, Tables(config.service))
@@ -72,18 +75,36 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
 async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
     # SQLAlchemy is worth a third of a start, so it is imported where there is a store only.
     from penstock_server.store.sql.store import SqlStore
-    from penstock_server.store.sql.url import parse
 
     with _told():
-        store = SqlStore(parse(_address(config)), _settings(config, migrate=config.migrate), instance=instance)
+        store = SqlStore(_url(config), _settings(config, migrate=config.migrate), instance=instance)
         await store.open()
     return store
 
 
-def _address(config: ServerConfig) -> str:
+def _url(config: ServerConfig) -> "URL":
+    from penstock_server.store.sql.url import parse
+
     if config.store == NONE:
         raise click.UsageError("there is no store: --store is none")
-    return config.store or f"sqlite:///{Path(config.data) / FILE}"
+    address = config.store or f"sqlite:///{Path(config.data) / FILE}"
+    return parse(address, resolve=lambda name: _connection(config, name))
+
+
+def _connection(config: ServerConfig, name: str) -> str:
+    """The address that a connection stands for."""
+    from penstock_server.flows.connections.connections import load
+
+    try:
+        connection = load(explicit=config.connections, data=Path(config.data)).get(name)
+    except ProblemFound as problem:
+        raise StoreError(f"--store connection:{name}: {problem.text}; {problem.hint}".rstrip("; ")) from None
+    except FlowLoadError as error:
+        raise StoreError(f"--store connection:{name}: the connections cannot be read:\n{error}") from None
+    if not isinstance(connection, DatabaseConnection):
+        kind = type(connection).__name__
+        raise StoreError(f"--store connection:{name} is a {kind}; a store needs one of type mysql or postgresql")
+    return connection.url
 
 
 def _settings(config: ServerConfig, *, migrate: bool) -> "StoreSettings":

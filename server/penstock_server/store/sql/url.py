@@ -27,7 +27,7 @@ OPTIONS = {
 PASSWORD = re.compile(r"://[^/?#]*@")
 
 Resolver = Callable[[str], str]
-"""Gives the address that a connection's name stands for; raises KeyError where there is none."""
+"""Gives the address that a connection's name stands for; raises StoreError where there is none."""
 
 
 def parse(text: str, *, resolve: Resolver | None = None) -> URL:
@@ -68,10 +68,7 @@ def _resolved(text: str, resolve: Resolver | None) -> str:
     name = text.removeprefix(CONNECTION)
     if resolve is None:
         raise StoreError(f"--store {text}: connections by name are not known here; give the database's address")
-    try:
-        return resolve(name)
-    except KeyError:
-        raise StoreError(f"--store {text}: there is no connection {name!r}") from None
+    return resolve(name)
 
 
 def _checked_scheme(text: str) -> URL:
