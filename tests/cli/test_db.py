@@ -89,7 +89,7 @@ def test_without_a_store_nothing_is_left_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nowhere", "the store at mysql://me:***@127.0.0.1:1/db"),
+        ("nowhere", "the store mysql://me:***@127.0.0.1:1/db cannot be opened"),
         ("model", "is a OpenAIConnection; a store needs one of type mysql or postgresql"),
         ("nowhre", "there is no connection `nowhre`; did you mean `nowhere`?"),
     ],

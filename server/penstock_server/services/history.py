@@ -51,7 +51,9 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             updated=time_range(request),
             order=_chosen(SESSION_ORDERS, request.order_by),
         )
-        page = await self._history.sessions(wanted, position(wanted, request.page_token), page_size(request.page_size))
+        numbers = 2 if wanted.order is SessionOrder.LAST_UPDATED else 1
+        after = position(wanted, request.page_token, numbers=numbers)
+        page = await self._history.sessions(wanted, after, page_size(request.page_size))
         return history_pb2.ListSessionsResponse(
             sessions=map(session_message, page.items), next_page_token=page_token(wanted, page.next)
         )
@@ -84,7 +86,8 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             status=_status(request.status),
             newest_first=_chosen(NEWEST_FIRST, request.order_by),
         )
-        page = await self._history.messages(wanted, position(wanted, request.page_token), page_size(request.page_size))
+        after = position(wanted, request.page_token, numbers=2)
+        page = await self._history.messages(wanted, after, page_size(request.page_size))
         return history_pb2.ListMessagesResponse(
             messages=map(message_message, page.items), next_page_token=page_token(wanted, page.next)
         )

@@ -41,8 +41,11 @@ def page_token(query: object, next: Cursor | None) -> str:
     return urlsafe_b64encode(_digest(query, packed) + packed).decode().rstrip("=")
 
 
-def position(query: object, token: str) -> Cursor | None:
+def position(query: object, token: str, *, numbers: int = 1) -> Cursor | None:
     """Where the page before ended; None for the first page.
+
+    Args:
+        numbers: how many numbers a position of this query has.
 
     Raises:
         InvalidRequest: the token is of another query, or of nobody's making.
@@ -53,7 +56,7 @@ def position(query: object, token: str) -> Cursor | None:
         data = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         digest, packed = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
         if digest == _digest(query, packed) and token == urlsafe_b64encode(data).decode().rstrip("="):
-            return struct.unpack(f">{len(packed) // 8}q", packed)
+            return struct.unpack(f">{numbers}q", packed)
     except (ValueError, struct.error):
         pass
     raise InvalidRequest.of([("pageToken", "is not one that this method gave for the same request")])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
 from penstock_server.errors import RunInterrupted
 from penstock_server.runs.events import RunStatus
@@ -27,7 +27,8 @@ class Interruptions:
         self._endings = endings
         self._find = (
             select(runs)
-            .where(runs.c.status < RunStatus.SUCCEEDED.value, runs.c.instance != bindparam("own"))
+            # A literal, or SQLite would not see that the index of live runs has them all.
+            .where(runs.c.status < literal_column(str(RunStatus.SUCCEEDED.value)), runs.c.instance != bindparam("own"))
             .order_by(runs.c.run_key)
             .limit(RUNS_MAX)
         )
