@@ -25,6 +25,7 @@ COMMANDS = {
     "invoke": ("penstock.cli.invoke", "invoke"),
     "check": ("penstock.cli.check", "check"),
     "graph": ("penstock.cli.graph", "graph"),
+    "knowledge": ("penstock.cli.knowledge", "knowledge"),
     "connections": ("penstock.cli.connections", "connections"),
     "config-reference": ("penstock.cli.reference", "config_reference"),
 }
