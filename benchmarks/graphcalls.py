@@ -1,14 +1,15 @@
 """Graphs of nodes: Penstock beside prompt flow's server, the cost of a node, and nodes that block."""
 
-import threading
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.request import urlopen
 
 from benchmarks.calls import WrongAnswer, graph
 from benchmarks.cores import SERVER_CORE
+from benchmarks.process import ROOT
 from benchmarks.sample import Sample
 from benchmarks.subjects import PENSTOCK, PROMPT_FLOW, Fleet, graph_subject
 from benchmarks.throughput import Throughput
@@ -22,10 +23,8 @@ CHAIN_NODES = 10
 BLOCKED_CALLS = 100
 """How many calls of the flow `block`, each a second long, are made at once."""
 
-PROBE_PAUSE_S = 0.01
-"""The pause between two looks at `/healthz`."""
-
-ANSWER_TIMEOUT_S = 30.0
+PROBE_START_S = 0.5
+"""How long the program that asks for `/healthz` gets to start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +90,24 @@ class Blocked:
         target.pin((SERVER_CORE,))
         call = graph("/")
         call.verify(target)
-        answered = threading.Event()
-        with ThreadPoolExecutor(BLOCKED_CALLS + 1) as clients:
-            slowest = clients.submit(_slowest_s, f"{target.http}/healthz", answered)
+        probe = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.health", f"{target.http}/healthz"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        with probe, ThreadPoolExecutor(BLOCKED_CALLS) as clients:
+            time.sleep(PROBE_START_S)
             start = time.monotonic()
             done = [clients.submit(call.verify, target) for _ in range(BLOCKED_CALLS)]
             for each in done:
                 each.result()
             elapsed_s = time.monotonic() - start
-            answered.set()
-            return Sample(value=elapsed_s, details={"healthz_ms": slowest.result() * 1000})
+            slowest, _ = probe.communicate()
+        if probe.returncode:
+            raise WrongAnswer(f"{subject}: /healthz did not answer")
+        return Sample(value=elapsed_s, details={"healthz_ms": float(slowest) * 1000})
 
 
 def _throughput(subject: str, flow: str, seconds: float) -> Throughput:
@@ -114,14 +121,3 @@ def _throughput(subject: str, flow: str, seconds: float) -> Throughput:
         connections=CONNECTIONS,
         seconds=seconds,
     )
-
-
-def _slowest_s(url: str, stop: threading.Event) -> float:
-    slowest_s = 0.0
-    while not stop.wait(PROBE_PAUSE_S):
-        start = time.monotonic()
-        with urlopen(url, timeout=ANSWER_TIMEOUT_S) as answer:
-            if answer.status != 200:
-                raise WrongAnswer(f"{url}: {answer.status}")
-        slowest_s = max(slowest_s, time.monotonic() - start)
-    return slowest_s

@@ -87,7 +87,7 @@ async def test_missing_requirements_are_named_at_start(write, caplog):
         langstudio
         no-such-either; python_version < "3"
         -r more.txt
-        --index-url https://example.org
+        --no-binary :all:
         git+https://example.org/x.git
         """
     write({"flow.dag.yaml": dag(), "a.py": TOOL.format("1"), "requirements.txt": requirements})

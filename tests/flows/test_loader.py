@@ -224,7 +224,6 @@ def test_inputs_must_fit_the_function(write):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("retrieval", "is of the type `retrieval`, which is not supported yet"),
         ("pyton", "is of an unknown type, `pyton` (did you mean `python`?)"),
         ("''", "has no `type`"),
     ],

@@ -321,3 +321,13 @@ async def test_a_result_that_is_no_json_names_its_output(value, text, node, run)
     with pytest.raises(FlowFailed, match="output `o`") as caught:
         await run(node(f"@tool\ndef a():\n    return {value}\n"))
     assert text in caught.value.message
+
+
+async def test_a_package_that_cannot_list_its_tools_is_left_out(package, tmp_path, node, run, caplog):
+    broken = tmp_path / "site" / "broken-1.0.dist-info"
+    broken.mkdir()
+    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (broken / "entry_points.txt").write_text("[package_tools]\nbroken = no_such_module:list_tools\n")
+    flow = node("", "{text: '${inputs.q}'}", source="{type: package, tool: shouting.tools.shout.shout}")
+    assert await run(flow, q="hi") == {"o": "HI"}
+    assert "cannot list its tools: no_such_module:list_tools" in caplog.text

@@ -27,6 +27,7 @@ COMMANDS = {
     "db": ("penstock.cli.db", "db"),
     "check": ("penstock.cli.check", "check"),
     "graph": ("penstock.cli.graph", "graph"),
+    "knowledge": ("penstock.cli.knowledge", "knowledge"),
     "connections": ("penstock.cli.connections", "connections"),
     "config-reference": ("penstock.cli.reference", "config_reference"),
 }

@@ -15,10 +15,9 @@ from penstock_server.store.errors import StoreError
 from penstock_server.store.store import Store
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
-
     from penstock_server.store.sql.migrator import Migrator
     from penstock_server.store.sql.store import SqlStore, StoreSettings
+    from penstock_server.store.sql.url import Address
 
 FILE = "chat_history.db"
 """The store in the data folder that is used where no other is named."""
@@ -82,7 +81,7 @@ async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
     return store
 
 
-def _url(config: ServerConfig) -> "URL":
+def _url(config: ServerConfig) -> "Address":
     from penstock_server.store.sql.url import parse
 
     if config.store == NONE:

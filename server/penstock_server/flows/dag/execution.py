@@ -196,16 +196,15 @@ class Execution:
         self._values.put(node.name, value)
         self._left.discard(node.name)
         try:
-            has_room = self._takes_outputs(node.outputs, node.name)
+            has_room = not node.outputs or self._takes_outputs(node.outputs, node.name)
             if value is BYPASSED and node.streamed:
                 has_room = self._tells(dict.fromkeys(node.streamed))
-        except Exception as error:  # an output is no JSON, or too large
+            if has_room or not self._left:
+                self._follow(node)
+            else:
+                self._spawn(self._follow_later(node), node.name, self._context.copy())
+        except Exception as error:  # an output is no JSON, or too large; or the flow has been closed
             self._fail(error)
-            return
-        if has_room or not self._left:
-            self._follow(node)
-        else:
-            self._spawn(self._follow_later(node), node.name, self._context.copy())
 
     def _follow(self, node: PlannedNode) -> None:
         self._start_ready(node.feeds)
@@ -213,9 +212,12 @@ class Execution:
             self._ended.set_result(None)
 
     async def _follow_later(self, node: PlannedNode) -> None:
-        await self._outputs.room()
-        if not self._is_stopping:
-            self._follow(node)
+        try:
+            await self._outputs.room()
+            if not self._is_stopping:
+                self._follow(node)
+        except Exception as error:
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None and not self._is_stopping:

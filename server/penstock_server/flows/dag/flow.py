@@ -1,5 +1,6 @@
 """Flows that are a folder with a `flow.dag.yaml`."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from penstock_server.flows.flow import FlowKind, FlowSpec, HistoryForm, Recorder
 from penstock_server.flows.folder import FlowFolder
 from penstock_server.flows.inputs import MISSING, Input, Inputs
 from penstock_server.flows.intake import Intake
+from penstock_server.flows.knowledge.knowledge import Knowledge
 from penstock_server.flows.media.defaults import with_defaults
 from penstock_server.flows.models.models import Models
 from penstock_server.flows.settings import FlowSettings
@@ -35,6 +37,7 @@ class DagFlow:
         inputs: Inputs,
         folder: FlowFolder,
         models: Models,
+        knowledge: Knowledge,
         threads: Threads,
         settings: FlowSettings,
     ) -> None:
@@ -42,6 +45,7 @@ class DagFlow:
         self._plan = plan
         self._folder = folder
         self._models = models
+        self._knowledge = knowledge
         self._threads = threads.share(self)
         self._settings = settings
         self._translator = Translator(spec.flow, error_text=settings.error_text)
@@ -75,6 +79,7 @@ class DagFlow:
         """See `Flow.close`."""
         await self._threads.close(self, self._settings.close_wait_s)
         await self._models.close()
+        await asyncio.to_thread(self._knowledge.close)
         self._folder.close()
 
 
@@ -97,13 +102,15 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
     try:
         inputs = with_defaults(graph.inputs, yaml, folder.path, settings.media_bytes_max, problems)
         graph = replace(graph, inputs=inputs)
+        models = Models(silence_timeout_s=settings.model_timeout_s)
         workshop = Workshop(
             folder=folder.path,
             modules=folder.modules,
             threads=threads,
             problems=problems,
             connections=folder.connections,
-            models=Models(silence_timeout_s=settings.model_timeout_s),
+            models=models,
+            knowledge=Knowledge(Path(settings.data), folder.connections, models, threads),
         )
         made = {node.name: registry.make(node, workshop) for node in graph.online_nodes}
         plan = plans.make(graph, {name: node for name, node in made.items() if node is not None}, problems)
@@ -117,6 +124,7 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
         inputs=checked,
         folder=folder,
         models=workshop.models,
+        knowledge=workshop.knowledge,
         threads=threads,
         settings=settings,
     )

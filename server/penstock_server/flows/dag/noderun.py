@@ -1,8 +1,8 @@
 """One execution of a node, as its record tells it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from penstock_server.errors import Failure
 from penstock_server.flows.flow import NodeRecord, NodeStatus, Recorder
@@ -11,15 +11,14 @@ from penstock_server.flows.models.usage import current_record
 from penstock_server.flows.results import describe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(NamedTuple):
     """How a node ended."""
 
     status: NodeStatus
+    time: datetime
     output: object = None
     """A description of what it returned."""
     error: Failure | None = None
-    time: datetime
 
 
 class NodeRun:
@@ -47,15 +46,15 @@ class NodeRun:
 
     def succeeded(self, value: object) -> None:
         """The node returned a value."""
-        self._end = End(status=NodeStatus.SUCCEEDED, output=describe(value), time=datetime.now(UTC))
+        self._end = End(NodeStatus.SUCCEEDED, datetime.now(UTC), describe(value))
 
     def bypassed(self) -> None:
         """The node did not run."""
-        self._end = End(status=NodeStatus.BYPASSED, time=datetime.now(UTC))
+        self._end = End(NodeStatus.BYPASSED, datetime.now(UTC))
 
     def failed(self, error: Failure) -> None:
         """The node raised."""
-        self._end = End(status=NodeStatus.FAILED, error=error, time=datetime.now(UTC))
+        self._end = End(NodeStatus.FAILED, datetime.now(UTC), error=error)
 
     def tell(self, recorder: Recorder) -> None:
         """Tells what has happened so far, each thing once."""
@@ -69,7 +68,7 @@ class NodeRun:
         """Tells that the run ended before the node did; what the node does from now on is not told."""
         self.tell(recorder)
         if not self._is_ended:
-            self._finish(End(status=NodeStatus.CANCELED, time=datetime.now(UTC)), recorder)
+            self._finish(End(NodeStatus.CANCELED, datetime.now(UTC)), recorder)
 
     def _finish(self, end: End, recorder: Recorder) -> None:
         self._is_ended = True

@@ -26,6 +26,8 @@ OPTIONS = {
 """What may follow the `?` of each database's address."""
 PASSWORD = re.compile(r"://[^/?#]*@")
 
+Address = URL
+"""A checked address."""
 Resolver = Callable[[str], str]
 """Gives the address that a connection's name stands for; raises StoreError where there is none."""
 

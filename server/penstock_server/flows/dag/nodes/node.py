@@ -15,6 +15,7 @@ from penstock_server.flows.connections.connections import Connections
 from penstock_server.flows.dag.graph import NodeDeclaration
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.flow import JsonSchema
+from penstock_server.flows.knowledge.knowledge import Knowledge
 from penstock_server.flows.models.models import Models
 from penstock_server.flows.modules import FlowModules
 from penstock_server.flows.templates.template import Template, TemplateProblem
@@ -63,6 +64,7 @@ class Workshop:
     problems: Problems
     connections: Connections
     models: Models
+    knowledge: Knowledge
 
     def source(self, declared: NodeDeclaration) -> Path | None:
         """The file in the flow's folder that a node's `source` names; None, with a problem added, if there is none."""

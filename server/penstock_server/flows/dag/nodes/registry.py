@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from penstock_server.flows.dag.graph import NodeDeclaration
-from penstock_server.flows.dag.nodes import custom_llm, embedding, llm, prompt, python
+from penstock_server.flows.dag.nodes import custom_llm, embedding, llm, prompt, python, retrieval
 from penstock_server.flows.dag.nodes.node import MakeNode, Node, Workshop
 from penstock_server.flows.problems import did_you_mean
 
@@ -13,10 +13,8 @@ NODE_TYPES: Mapping[str, MakeNode] = {
     "custom_llm": custom_llm.make,
     "llm": llm.make,
     "embedding": embedding.make,
+    "retrieval": retrieval.make,
 }
-
-PLANNED_TYPES = ("retrieval",)
-"""Types of prompt flow and LangStudio that are known, and come later."""
 
 
 def make(declared: NodeDeclaration, workshop: Workshop) -> Node | None:
@@ -27,8 +25,6 @@ def make(declared: NodeDeclaration, workshop: Workshop) -> Node | None:
     item = declared.item.get("type") or declared.item
     if not declared.type:
         text, hint = "has no `type`", f"the types are {', '.join(NODE_TYPES)}"
-    elif declared.type in PLANNED_TYPES:
-        text, hint = f"is of the type `{declared.type}`, which is not supported yet", ""
     else:
         text, hint = f"is of an unknown type, `{declared.type}`", did_you_mean(declared.type, list(NODE_TYPES))
     workshop.problems.add(item, f"node `{declared.name}` {text}", hint=hint)

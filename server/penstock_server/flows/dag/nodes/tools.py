@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -12,6 +13,8 @@ from penstock.flow import TOOL_ATTRIBUTE
 from penstock_server.flows.failures import user_trace
 from penstock_server.flows.modules import MAIN
 from penstock_server.flows.problems import ProblemFound, did_you_mean, listed
+
+logger = logging.getLogger("penstock.flows")
 
 PROMPT_FLOW_ATTRIBUTE = "__tool"
 """The attribute that prompt flow's own `@tool` leaves on a function, where that package is installed."""
@@ -124,9 +127,8 @@ def _listed_tools() -> dict[str, Mapping[str, Any]]:
     for point in entry_points(group=PACKAGE_TOOLS):
         try:
             found.update(point.load()())
-        except Exception as error:
-            text = f"the package {point.value} cannot list its tools: {type(error).__name__}: {error}"
-            raise ProblemFound(text, trace=user_trace(error)) from error
+        except Exception:  # it need not be the package that is asked for
+            logger.warning("a package cannot list its tools: %s", point.value, exc_info=True)
     return found
 
 
