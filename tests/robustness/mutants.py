@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.cli import main
-from penstock_server.store.sql import groupcommit
 from penstock_server.store.sql.groupcommit import GroupCommit, Pending
 
 COMMIT_DELAY_S = 0.05
@@ -23,7 +22,7 @@ async def _write_acknowledging_early(self: GroupCommit[Any, Any], group: Sequenc
     def work(connection: Any) -> None:
         outcomes = self._group(connection, [each.write for each in group], False)
         for each, outcome in zip(group, outcomes, strict=True):
-            loop.call_soon_threadsafe(groupcommit._settle, each, outcome)
+            loop.call_soon_threadsafe(each.over, outcome)
         time.sleep(COMMIT_DELAY_S)
 
     await self._database.write(work)
