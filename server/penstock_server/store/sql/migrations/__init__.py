@@ -43,6 +43,7 @@ def unfit(revision: str, tables: Tables) -> StoreError:
 
 def upgrade(connection: Connection, tables: Tables, dialect: Dialect) -> None:
     """Brings the service's tables to the newest revision. Raises StoreError where they are newer than that."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells the names of its plugins
     from alembic import command
 
     revision = current(connection, tables)
@@ -52,9 +53,9 @@ def upgrade(connection: Connection, tables: Tables, dialect: Dialect) -> None:
         raise _newer(revision, tables)
     config = _config()
     config.attributes.update(connection=connection, tables=tables, dialect=dialect)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells its plugins' names
     command.upgrade(config, "head")
-    logger.info("the tables of the service %s are of revision %s now", tables.service, HEAD)
+    if revision:
+        logger.info("the tables of the service %s: from revision %s to %s", tables.service, revision, HEAD)
 
 
 def known() -> dict[str, str]:
