@@ -10,8 +10,8 @@ from penstock_server.history.importing.entries import Entry, EntryRefused, Impor
 from penstock_server.history.importing.importer import Importer
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Role
-from penstock_server.store.sql import url
-from penstock_server.store.sql.imports import Imports
+from penstock_server.store.sql.databases import url
+from penstock_server.store.sql.imports.writing import Imports
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
 SERVICE = "penstock"

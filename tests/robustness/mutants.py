@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.cli import main
-from penstock_server.store.sql.groupcommit import GroupCommit, Pending
+from penstock_server.store.sql.turns.groupcommit import GroupCommit, Pending
 
 COMMIT_DELAY_S = 0.05
 """How long a commit is behind its acknowledgement."""

@@ -17,7 +17,7 @@ from penstock_server.config import ServerConfig
 from penstock_server.flows.loader import load_all
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import MessageFilter, MessageRecord, Role, Scope
-from penstock_server.store.sql import url
+from penstock_server.store.sql.databases import url
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
 TARGETS = (

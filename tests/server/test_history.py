@@ -21,7 +21,7 @@ from penstock_server.config import ServerConfig
 from penstock_server.flows.loader import load_all
 from penstock_server.history.export import MESSAGES_AT_ONCE, SESSIONS_AT_ONCE
 from penstock_server.store.records import Scope
-from penstock_server.store.sql import url
+from penstock_server.store.sql.databases import url
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)

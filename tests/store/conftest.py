@@ -11,11 +11,11 @@ from sqlalchemy import insert
 from tests.databases import DatabaseServer, MariaDb, PostgreSql, running
 from tests.store.numbers import numbers, opened
 
-from penstock_server.store.sql import turns
 from penstock_server.store.sql.database import Database
+from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.store import SqlStore, StoreSettings
-from penstock_server.store.sql.url import parse
+from penstock_server.store.sql.turns import turns
 
 SERVERS = {"mysql": "mariadb", "postgresql": "postgresql"}
 DATABASES = ("sqlite", *SERVERS)

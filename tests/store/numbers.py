@@ -11,8 +11,8 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, sel
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.sql.database import Database
+from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.store import StoreSettings, database_of
-from penstock_server.store.sql.url import parse
 
 TIMEOUT_S = 1.0
 PATIENCE_S = 10.0

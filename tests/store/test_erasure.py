@@ -12,7 +12,7 @@ from tests.store.records import accept, acceptance, ending, take_turn
 from penstock_server.errors import SessionNotFound, StoreUnavailable
 from penstock_server.ids import new_id
 from penstock_server.store.records import Acceptance, Erased, MessageFilter, Role, Scope, SearchFilter
-from penstock_server.store.sql import erasure
+from penstock_server.store.sql.history import erasure
 from penstock_server.store.sql.store import SqlStore
 
 EVERYBODY = Scope()

@@ -136,7 +136,7 @@ def test_without_the_right_to_write_the_file_it_is_refused() -> None:
         code = (
             "import asyncio, os, sys\n"
             "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
-            "from penstock_server.store.sql.url import parse\n"
+            "from penstock_server.store.sql.databases.url import parse\n"
             "os.getuid() or os.setuid(65534)\n"  # root may write everything
             "try: asyncio.run(SqlStore(parse(sys.argv[1]), StoreSettings(service='test'), instance='it').open())\n"
             "except Exception as error: print(type(error).__name__, error)"

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.foreign import ForeignTable
+from penstock_server.store.sql.imports.foreign import ForeignTable
 from penstock_server.store.sql.store import SqlStore
 
 

@@ -10,7 +10,7 @@ from penstock_server.history.importing.entries import Entry, EntryRefused, Impor
 from penstock_server.history.importing.importer import BATCH_ENTRIES_MAX, Counts, Importer
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import MessageFilter, Rating, Role, Scope, SearchFilter, SessionRecord
-from penstock_server.store.sql.imports import Imports
+from penstock_server.store.sql.imports.writing import Imports
 from penstock_server.store.sql.store import SqlStore
 
 SESSION = "a-session-that-came-from-elsewhere-1"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from penstock_server.store.errors import StoreError
+from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.store import SqlStore, StoreSettings
-from penstock_server.store.sql.url import parse
 
 
 def another(url: str, settings: StoreSettings, instance: str = "another") -> SqlStore:
@@ -39,7 +39,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     code = (
         "import asyncio, sys\n"
         "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
-        "from penstock_server.store.sql.url import parse\n"
+        "from penstock_server.store.sql.databases.url import parse\n"
         "async def main():\n"
         "    await SqlStore(parse(sys.argv[1]), StoreSettings(service='test'), instance='first').open()\n"
         "    print('open', flush=True)\n"

@@ -19,7 +19,7 @@ from penstock_server.store.records import (
     SessionRecord,
     TimeRange,
 )
-from penstock_server.store.sql.pages import PAGE_CHARS_MAX
+from penstock_server.store.sql.history.pages import PAGE_CHARS_MAX
 from penstock_server.store.sql.store import SqlStore
 
 EVERYBODY = Scope()

@@ -17,9 +17,9 @@ from tests.databases import DatabaseServer
 from penstock_server.config import ServerConfig
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql import migrations
+from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.schema import SERVICE_CHARS_MAX, Tables
 from penstock_server.store.sql.store import SqlStore, StoreSettings
-from penstock_server.store.sql.url import parse
 
 INDEX_NAMES_CHARS_MAX = 63
 """PostgreSQL cuts longer ones."""
@@ -177,7 +177,7 @@ def test_a_start_that_finds_its_tables_does_without_alembic(store_url: str) -> N
     code = (
         "import asyncio, sys\n"
         "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
-        "from penstock_server.store.sql.url import parse\n"
+        "from penstock_server.store.sql.databases.url import parse\n"
         "async def main():\n"
         "    store = SqlStore(parse(sys.argv[1]), StoreSettings(service='test'), instance='one')\n"
         "    await store.open()\n"

@@ -10,7 +10,7 @@ from penstock_server.errors import SessionNotFound, StoreUnavailable
 from penstock_server.history.sweeper import Sweeper, SweepSettings
 from penstock_server.ids import new_id
 from penstock_server.store.records import Acceptance, Accepted, Erased, Scope, SessionChange
-from penstock_server.store.sql import erasure
+from penstock_server.store.sql.history import erasure
 from penstock_server.store.sql.store import SqlStore
 
 EVERYBODY = Scope()

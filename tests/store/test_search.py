@@ -9,7 +9,7 @@ from penstock_server.errors import InvalidRequest, SessionNotFound
 from penstock_server.ids import new_id
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import MessageRecord, Scope, SearchFilter, TimeRange
-from penstock_server.store.sql import words
+from penstock_server.store.sql.history import words
 from penstock_server.store.sql.store import SqlStore
 
 EVERYBODY = Scope()

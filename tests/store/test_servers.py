@@ -11,9 +11,9 @@ from tests.store.numbers import PATIENCE_S, TIMEOUT_S, count, fails, healed, num
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql import networked
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.url import parse
+from penstock_server.store.sql.databases import networked
+from penstock_server.store.sql.databases.url import parse
 
 pytestmark = pytest.mark.parametrize("database", ["mysql", "postgresql"])
 SLEEP = {"mysql": "SELECT SLEEP(30)", "postgresql": "SELECT pg_sleep(30)"}

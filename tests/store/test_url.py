@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.url import parse, shown
+from penstock_server.store.sql.databases.url import parse, shown
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_address_is_shown_without_its_password() -> None:
 def test_a_missing_driver_is_named_with_the_command_that_installs_it(kind: str, module: str) -> None:
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "from penstock_server.store.sql.url import parse\n"
+        "from penstock_server.store.sql.databases.url import parse\n"
         f"try: parse('{kind}://u:p@h/db')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_server.runs.events import RunStatus
-from penstock_server.store.sql import words
+from penstock_server.store.sql.history import words
 
 TOKEN = re.compile(r"x[a-z0-9]{2,59}")
 TEXT = st.text(st.characters(codec="utf-8"))

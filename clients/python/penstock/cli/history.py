@@ -21,8 +21,8 @@ from penstock_server.history.importing.jsonl import ExportFile
 from penstock_server.history.importing.mapping import Mapping, MappingInvalid, parse
 from penstock_server.history.importing.rows import Rows
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.foreign import ForeignTable
-from penstock_server.store.sql.imports import Imports
+from penstock_server.store.sql.imports.foreign import ForeignTable
+from penstock_server.store.sql.imports.writing import Imports
 
 STORE_SETTINGS = {"service", "data", "store", "connections", "migrate"}
 OTHER_SETTINGS = frozenset(ServerConfig.model_fields) - STORE_SETTINGS

@@ -15,9 +15,9 @@ from penstock_server.store.errors import StoreError
 from penstock_server.store.store import Store
 
 if TYPE_CHECKING:
-    from penstock_server.store.sql.migrator import Migrator
+    from penstock_server.store.sql.databases.url import Address
+    from penstock_server.store.sql.migrations.migrator import Migrator
     from penstock_server.store.sql.store import SqlStore, StoreSettings
-    from penstock_server.store.sql.url import Address
 
 FILE = "chat_history.db"
 """The store in the data folder that is used where no other is named."""
@@ -58,7 +58,7 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
     Raises:
         click.ClickException: the database cannot be opened, or what is done in the block fails; or there is no store.
     """
-    from penstock_server.store.sql.migrator import Migrator
+    from penstock_server.store.sql.migrations.migrator import Migrator
     from penstock_server.store.sql.schema import Tables
     from penstock_server.store.sql.store import database_of
 
@@ -82,7 +82,7 @@ async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
 
 
 def _url(config: ServerConfig) -> "Address":
-    from penstock_server.store.sql.url import parse
+    from penstock_server.store.sql.databases.url import parse
 
     if config.store == NONE:
         raise click.UsageError("there is no store: --store is none")

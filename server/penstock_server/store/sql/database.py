@@ -1,7 +1,7 @@
 """Where work on a database is done: transactions, connections, and what their failures mean.
 
 Work is a function of a SQLAlchemy Core connection, written once for all databases. SQLite executes it in threads of its
-own (`embedded.py`); the others execute it on the event loop, each wait handing the loop to others (`networked.py`).
+own (`databases/embedded.py`); the others execute it on the event loop, each wait handing the loop to others (`databases/networked.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ class Dialect(Protocol):
     def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
         """Adds the words of messages, by message key, to the search table; what is there already stays one.
 
-        The words of a message are tokens of 3 to 60 of `a-z 0-9` with a space between them (`words.py`).
+        The words of a message are tokens of 3 to 60 of `a-z 0-9` with a space between them (`history/words.py`).
         """
 
     def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:

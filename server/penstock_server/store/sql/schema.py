@@ -82,7 +82,7 @@ class Tables:
         self.messages = _messages(service, self.metadata)
         self.runs = _runs(service, self.metadata)
         self.search = f"penstock_chat_search_{service}"
-        """The words of the messages. Its form is each database's own (`search.py`)."""
+        """The words of the messages. Its form is each database's own (`databases/`)."""
         self.revision = f"penstock_alembic_{service}"
         """Which migrations have been made."""
 

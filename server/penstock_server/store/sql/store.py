@@ -10,17 +10,17 @@ from penstock_server.config import ServerConfig
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.embedded import EmbeddedDatabase
-from penstock_server.store.sql.messages import SqlMessages
-from penstock_server.store.sql.migrator import Migrator
-from penstock_server.store.sql.retention import SqlRetention
+from penstock_server.store.sql.databases.embedded import EmbeddedDatabase
+from penstock_server.store.sql.databases.sqlite import SqliteDialect
+from penstock_server.store.sql.history.messages import SqlMessages
+from penstock_server.store.sql.history.retention import SqlRetention
+from penstock_server.store.sql.history.sessions import SqlSessions
+from penstock_server.store.sql.migrations.migrator import Migrator
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessions import SqlSessions
-from penstock_server.store.sql.sqlite import SqliteDialect
-from penstock_server.store.sql.turns import SqlTurns
+from penstock_server.store.sql.turns.turns import SqlTurns
 
 if TYPE_CHECKING:
-    from penstock_server.store.sql.networked import NetworkedDialect
+    from penstock_server.store.sql.databases.networked import NetworkedDialect
 
 
 def _default(name: str) -> Any:
@@ -95,16 +95,16 @@ def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Databas
         path = Path(url.database or "")
         return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, timeout_s=timeout_s)
     # Each brings its driver, and both the asynchronous half of SQLAlchemy.
-    from penstock_server.store.sql.networked import NetworkedDatabase
+    from penstock_server.store.sql.databases.networked import NetworkedDatabase
 
     return NetworkedDatabase(url, _dialect(url), pool_size=settings.store_pool_size, timeout_s=timeout_s)
 
 
 def _dialect(url: URL) -> "NetworkedDialect":
     if url.drivername == "mysql":
-        from penstock_server.store.sql.mysql import MysqlDialect
+        from penstock_server.store.sql.databases.mysql import MysqlDialect
 
         return MysqlDialect()
-    from penstock_server.store.sql.postgresql import PostgresqlDialect
+    from penstock_server.store.sql.databases.postgresql import PostgresqlDialect
 
     return PostgresqlDialect()

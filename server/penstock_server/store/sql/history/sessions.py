@@ -17,10 +17,10 @@ from penstock_server.store.records import (
 )
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.erasure import Erasure
+from penstock_server.store.sql.history.erasure import Erasure
+from penstock_server.store.sql.history.pages import key_bound, take, within
+from penstock_server.store.sql.history.rows import find_session, reachable, session_record
 from penstock_server.store.sql.keys import to_us
-from penstock_server.store.sql.pages import key_bound, take, within
-from penstock_server.store.sql.rows import find_session, reachable, session_record
 from penstock_server.store.sql.schema import Tables
 
 

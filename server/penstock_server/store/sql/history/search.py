@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Row, select
 
 from penstock_server.errors import InvalidRequest
 from penstock_server.store.records import Cursor, MessageRecord, Page, SearchFilter
-from penstock_server.store.sql import words
 from penstock_server.store.sql.database import Dialect
-from penstock_server.store.sql.pages import KEY_MAX, key_bound, take
-from penstock_server.store.sql.rows import content_chars, find_session, matching, message_record, reachable
+from penstock_server.store.sql.history import words
+from penstock_server.store.sql.history.pages import KEY_MAX, key_bound, take
+from penstock_server.store.sql.history.rows import content_chars, find_session, matching, message_record, reachable
 from penstock_server.store.sql.schema import Tables
 
 

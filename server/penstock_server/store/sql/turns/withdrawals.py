@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import Locked
+from penstock_server.store.sql.turns.sessionlocks import Locked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

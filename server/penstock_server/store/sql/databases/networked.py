@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.availability import Availability
 from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Dialect, Work
-from penstock_server.store.sql.url import shown
+from penstock_server.store.sql.databases.availability import Availability
+from penstock_server.store.sql.databases.url import shown
 
 WRITERS_MAX = 4
 """How many transactions that write are under way at once, at most: more only wait for each other's rows."""

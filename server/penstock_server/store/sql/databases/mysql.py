@@ -27,11 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import insert, match
 from sqlalchemy.exc import DBAPIError
 
-from penstock_server.store.sql import tls
 from penstock_server.store.sql.database import ROWS_AT_ONCE
-from penstock_server.store.sql.newest import newest
+from penstock_server.store.sql.databases import tls
+from penstock_server.store.sql.databases.url import option
+from penstock_server.store.sql.history.newest import newest
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.url import option
 
 COLLISIONS = (1020, 1062, 1205, 1213)
 """The row was changed meanwhile; the key is taken; the lock is held for too long; deadlock."""

@@ -15,10 +15,10 @@ from sqlalchemy.pool import NullPool
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.availability import Availability
 from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Dialect, Work
-from penstock_server.store.sql.instance import InstanceLock
-from penstock_server.store.sql.threads import Threads
+from penstock_server.store.sql.databases.availability import Availability
+from penstock_server.store.sql.databases.instance import InstanceLock
+from penstock_server.store.sql.databases.threads import Threads
 
 READERS = 4
 """How many threads read."""

@@ -5,7 +5,7 @@ import ssl
 from sqlalchemy import URL
 
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.url import option
+from penstock_server.store.sql.databases.url import option
 
 
 def context(url: URL) -> ssl.SSLContext | None:

@@ -9,8 +9,8 @@ from penstock_server.errors import Failure, IdempotencyKeyReused
 from penstock_server.store.records import Acceptance, Idempotency, RunRecord
 from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import to_us
-from penstock_server.store.sql.runrecords import RunRecords
 from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.turns.runrecords import RunRecords
 
 MICROSECONDS = 1_000_000
 

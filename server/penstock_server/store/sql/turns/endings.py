@@ -10,9 +10,9 @@ from penstock_server.store.records import Ending, Role
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import Keys, to_us
-from penstock_server.store.sql.said import Said, Sayings
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import Locked
+from penstock_server.store.sql.turns.said import Said, Sayings
+from penstock_server.store.sql.turns.sessionlocks import Locked
 
 
 class Endings:

@@ -18,11 +18,11 @@ from penstock_server.store.records import (
     TimeRange,
 )
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.erasure import Erasure
-from penstock_server.store.sql.pages import take, within
-from penstock_server.store.sql.rows import content_chars, find_session, matching, message_record
+from penstock_server.store.sql.history.erasure import Erasure
+from penstock_server.store.sql.history.pages import take, within
+from penstock_server.store.sql.history.rows import content_chars, find_session, matching, message_record
+from penstock_server.store.sql.history.search import Search
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.search import Search
 
 
 class SqlMessages:

@@ -25,10 +25,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql import url as addresses
-from penstock_server.store.sql.mysql import MysqlDialect
-from penstock_server.store.sql.networked import NetworkedDialect
-from penstock_server.store.sql.postgresql import PostgresqlDialect
+from penstock_server.store.sql.databases import url as addresses
+from penstock_server.store.sql.databases.mysql import MysqlDialect
+from penstock_server.store.sql.databases.networked import NetworkedDialect
+from penstock_server.store.sql.databases.postgresql import PostgresqlDialect
 
 ROWS_AT_ONCE = 500
 """How many rows are fetched at a time."""

@@ -14,9 +14,9 @@ from penstock_server.store.records import JsonObject, Role
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.keys import TIME_US_MAX, SpreadKeys, from_us, to_us
-from penstock_server.store.sql.said import Said, Sayings
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import Locked, SessionLocks, title_of
+from penstock_server.store.sql.turns.said import Said, Sayings
+from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
 
 Place = tuple[int, int, int]
 """Where a message is: its session's key, its turn, its role."""

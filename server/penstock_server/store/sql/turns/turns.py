@@ -7,16 +7,16 @@ from sqlalchemy import Connection
 
 from penstock_server.errors import Failure, StoreUnavailable
 from penstock_server.store.records import Acceptance, Accepted, Ending, RunRecord
-from penstock_server.store.sql.acceptances import Acceptances
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.endings import Endings
-from penstock_server.store.sql.groupcommit import GroupCommit
-from penstock_server.store.sql.interruptions import RUNS_MAX, Interruptions
 from penstock_server.store.sql.keys import Keys
-from penstock_server.store.sql.runrecords import RunRecords
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import SessionLocks
-from penstock_server.store.sql.withdrawals import Withdrawal, Withdrawals
+from penstock_server.store.sql.turns.acceptances import Acceptances
+from penstock_server.store.sql.turns.endings import Endings
+from penstock_server.store.sql.turns.groupcommit import GroupCommit
+from penstock_server.store.sql.turns.interruptions import RUNS_MAX, Interruptions
+from penstock_server.store.sql.turns.runrecords import RunRecords
+from penstock_server.store.sql.turns.sessionlocks import SessionLocks
+from penstock_server.store.sql.turns.withdrawals import Withdrawal, Withdrawals
 
 PATIENCE_S = 0.8
 """How long a caller is kept waiting for a database that does not answer. It should know within a second."""

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, insert
 
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import JsonObject, Rating, Role
-from penstock_server.store.sql import documents, words
+from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
+from penstock_server.store.sql.history import words
 from penstock_server.store.sql.keys import Keys
 from penstock_server.store.sql.schema import Tables
 

@@ -26,11 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSVECTOR, insert
 from sqlalchemy.exc import DBAPIError
 
-from penstock_server.store.sql import tls
 from penstock_server.store.sql.database import ROWS_AT_ONCE
-from penstock_server.store.sql.newest import newest
+from penstock_server.store.sql.databases import tls
+from penstock_server.store.sql.databases.url import option
+from penstock_server.store.sql.history.newest import newest
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.url import option
 
 COLLISIONS = ("23505", "40001", "40P01", "55P03")
 """The key is taken; the row was changed meanwhile; deadlock; the lock is held for too long."""

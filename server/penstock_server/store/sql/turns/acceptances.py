@@ -10,13 +10,13 @@ from penstock_server.errors import Failure, SessionNotFound
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Role, RunRecord, Scope
 from penstock_server.store.sql import documents
-from penstock_server.store.sql.claims import Claims
 from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import Keys, to_us
-from penstock_server.store.sql.rounds import Rounds
-from penstock_server.store.sql.said import Said, Sayings
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import Locked, SessionLocks, title_of
+from penstock_server.store.sql.turns.claims import Claims
+from penstock_server.store.sql.turns.rounds import Rounds
+from penstock_server.store.sql.turns.said import Said, Sayings
+from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
 
 Outcome = Accepted | RunRecord | Failure
 Rows = dict[str, dict[str, Any]]

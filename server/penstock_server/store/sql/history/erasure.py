@@ -1,6 +1,6 @@
 """Removes what was said, in transactions of a few hundred rows.
 
-A transaction locks sessions by their ids, then deletes runs, then messages: the order of `sessionlocks.py`. The one
+A transaction locks sessions by their ids, then deletes runs, then messages: the order of `turns/sessionlocks.py`. The one
 that finds the last of a session's messages deletes the session, too, while its lock keeps turns from being added. So
 nothing is orphaned, and what was begun and cut off can be begun anew.
 """
@@ -15,7 +15,7 @@ from penstock_server.errors import SessionNotFound
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Erased, Role, Scope
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.rows import find_session, reachable
+from penstock_server.store.sql.history.rows import find_session, reachable
 from penstock_server.store.sql.schema import Tables
 
 ROWS_MAX = 500

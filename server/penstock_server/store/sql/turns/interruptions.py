@@ -8,10 +8,10 @@ from sqlalchemy import Connection, bindparam, literal_column, select
 from penstock_server.errors import RunInterrupted
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Accepted, Ending
-from penstock_server.store.sql.endings import Endings
 from penstock_server.store.sql.keys import from_us
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.sessionlocks import SessionLocks
+from penstock_server.store.sql.turns.endings import Endings
+from penstock_server.store.sql.turns.sessionlocks import SessionLocks
 
 RUNS_MAX = 500
 """How many runs one transaction ends."""

@@ -19,9 +19,9 @@ from sqlalchemy import (
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Erased, StoreStats
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.erasure import ROWS_MAX, Erasure
+from penstock_server.store.sql.history.erasure import ROWS_MAX, Erasure
+from penstock_server.store.sql.history.pages import key_bound
 from penstock_server.store.sql.keys import to_us
-from penstock_server.store.sql.pages import key_bound
 from penstock_server.store.sql.schema import Tables
 
 DAY_US = timedelta(days=1) // timedelta(microseconds=1)
