@@ -65,11 +65,11 @@ class Campaign:
         self._executions = folder / "executions"
 
     @asynccontextmanager
-    async def service(self) -> AsyncIterator[Service]:
-        """The service, for one life."""
+    async def service(self, instance: str = "service") -> AsyncIterator[Service]:
+        """An instance of the service, for one life."""
         env = {EXECUTIONS_FILE: str(self._executions), "PENSTOCK_TOKENS": TOKEN, "PYTHONPATH": str(REPOSITORY)}
         command = ("server", "flows:chat", "--grpc", "127.0.0.1:0", "--service", SERVICE, "--store", self._store)
-        life = penstock(*command, folder=self._folder / "service", cwd=HERE, env=env, program=self._program)
+        life = penstock(*command, folder=self._folder / instance, cwd=HERE, env=env, program=self._program)
         running = await asyncio.to_thread(life.__enter__)
         try:
             yield running
@@ -79,9 +79,14 @@ class Campaign:
         finally:
             await asyncio.to_thread(life.__exit__, None, None, None)
 
-    def traffic(self, service: Service) -> Traffic:
-        """Calls to this life of the service."""
-        return Traffic(service.grpc, self.ledger, self._conversations)
+    def traffic(self, service: Service, twin: Service | None = None) -> Traffic:
+        """Calls to this life of the service.
+
+        Args:
+            twin: another instance, to which the second of two calls with the same key goes.
+        """
+        twin_target = twin.grpc if twin else ""
+        return Traffic(service.grpc, self.ledger, self._conversations, twin_target=twin_target)
 
     async def check(self, service: Service, live_runs: Callable[[], int] = lambda: 0) -> None:
         """Fails unless every promise was kept. No call may be under way.

@@ -29,9 +29,10 @@ async def test_a_store_without_its_unique_key_is_found(
 ) -> None:
     store = database_of("postgresql")
     campaign = Campaign(tmp_path, store.url)
-    async with campaign.service() as service:
+    # One instance alone would not need the key: it writes one group after the other.
+    async with campaign.service() as service, campaign.service("twin") as twin:
         store.drop_unique_keys()
-        async with campaign.traffic(service) as traffic:
+        async with campaign.traffic(service, twin) as traffic:
             await traffic.until(lambda: _said_twice(campaign), TIMEOUT_S, lambda: "no request was executed twice")
         found = await campaign.found(service)
     assert "repeated" in {sentence.partition(":")[0] for sentence in violations(campaign.ledger, found)}

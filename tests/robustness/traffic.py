@@ -54,13 +54,14 @@ class Traffic:
         target: the address of the server's gRPC port.
         ledger: where acknowledgements are written down. Its keyed turns without an answer are sent again first.
         conversations: who says what.
+        twin_target: where the second of two calls with the same key goes, if not to `target`.
     """
 
-    def __init__(self, target: str, ledger: Ledger, conversations: Conversations) -> None:
+    def __init__(self, target: str, ledger: Ledger, conversations: Conversations, *, twin_target: str = "") -> None:
         self.refusals: list[Refusal] = []
         self.successes_s: deque[float] = deque()
         """When each answer came, by the monotonic clock."""
-        self._target = target
+        self._targets = (target, twin_target or target)
         self._ledger = ledger
         self._conversations = conversations
         self._again: Iterator[Turn] = iter(ledger.unanswered())
@@ -68,8 +69,8 @@ class Traffic:
         self._stopping = False
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self._target, options=OPTIONS)
-        self._stub: Any = FlowServiceStub(self._channel)
+        self._channels = [grpc.aio.insecure_channel(target, options=OPTIONS) for target in self._targets]
+        self._stubs: list[Any] = [FlowServiceStub(channel) for channel in self._channels]
         self._pacer = asyncio.create_task(self._pace())
         return self
 
@@ -79,7 +80,8 @@ class Traffic:
         self._stopping = True
         await self._pacer
         await asyncio.gather(*self._calls)
-        await self._channel.close()
+        for channel in self._channels:
+            await channel.close()
 
     async def steady(self) -> None:
         """Waits until the service acknowledges `RATE_PER_S_MIN`; fails where it never does."""
@@ -115,18 +117,18 @@ class Traffic:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     def _begin(self, turn: Turn) -> None:
-        for delay_s in TWINS_S if turn.key else TWINS_S[:1]:
-            task = asyncio.create_task(self._call(turn, delay_s))
+        for stub, delay_s in zip(self._stubs, TWINS_S if turn.key else TWINS_S[:1], strict=False):
+            task = asyncio.create_task(self._call(stub, turn, delay_s))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
-    async def _call(self, turn: Turn, delay_s: float) -> None:
+    async def _call(self, stub: Any, turn: Turn, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         request = InvokeRequest()
         request.inputs["question"] = turn.text
         self._ledger.sent(turn)
         sent_s = time.monotonic()
-        call = self._stub.Invoke(request, metadata=_metadata(turn), timeout=CALL_TIMEOUT_S)
+        call = stub.Invoke(request, metadata=_metadata(turn), timeout=CALL_TIMEOUT_S)
         try:
             run = dict(await call.initial_metadata()).get("penstock-run-id")
             if run:

@@ -1,7 +1,8 @@
 """Where work on a database is done: transactions, connections, and what their failures mean.
 
 Work is a function of a SQLAlchemy Core connection, written once for all databases. SQLite executes it in threads of its
-own (`databases/embedded.py`); the others execute it on the event loop, each wait handing the loop to others (`databases/networked.py`).
+own (`databases/embedded.py`); the others execute it on the event loop, each wait handing the loop to others
+(`databases/networked.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence

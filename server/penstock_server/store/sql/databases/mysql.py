@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
 from typing import Any
@@ -84,10 +85,7 @@ class MysqlDialect:
 
     def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
         """See `database.Dialect`."""
-        to = _words(search)
-        added = insert(to).values(message_key=bindparam("key"), words=bindparam("said"))
-        rows = [{"key": key, "said": said} for key, said in words]
-        connection.execute(added.on_duplicate_key_update(message_key=to.c.message_key), rows)
+        connection.execute(_adding(search), [{"key": key, "said": said} for key, said in words])
 
     def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
         """See `database.Dialect`."""
@@ -157,6 +155,14 @@ class MysqlDialect:
                 yield
         finally:
             connection.scalar(select(func.release_lock(lock)))
+
+
+@lru_cache
+def _adding(search: str) -> Insert:
+    """Made once: a turn has no time for it."""
+    to = _words(search)
+    added = insert(to).values(message_key=bindparam("key"), words=bindparam("said"))
+    return added.on_duplicate_key_update(message_key=to.c.message_key)
 
 
 def _words(search: str) -> Any:

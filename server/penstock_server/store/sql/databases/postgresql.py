@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -69,9 +70,7 @@ class PostgresqlDialect:
 
     def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
         """See `database.Dialect`. The words are taken as they are, and not parsed again."""
-        said = func.array_to_tsvector(func.string_to_array(bindparam("said", type_=String), " "))
-        added = insert(_words(search)).values(message_key=bindparam("key", type_=BigInteger), words=said)
-        connection.execute(added.on_conflict_do_nothing(), [{"key": key, "said": said} for key, said in words])
+        connection.execute(_adding(search), [{"key": key, "said": said} for key, said in words])
 
     def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
         """See `database.Dialect`."""
@@ -149,6 +148,14 @@ class PostgresqlDialect:
             connection.execute(text(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}"))
             connection.execute(select(func.pg_advisory_xact_lock(lock)))
             yield
+
+
+@lru_cache
+def _adding(search: str) -> Insert:
+    """Made once: a turn has no time for it."""
+    said = func.array_to_tsvector(func.string_to_array(bindparam("said", type_=String), " "))
+    added = insert(_words(search)).values(message_key=bindparam("key", type_=BigInteger), words=said)
+    return added.on_conflict_do_nothing()
 
 
 def _words(search: str) -> Any:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -51,8 +52,7 @@ class SqliteDialect:
 
     def index_words(self, connection: Connection, search: str, words: list[tuple[int, str]]) -> None:
         """See `database.Dialect`."""
-        added = insert(_words(search)).prefix_with("OR REPLACE").values(rowid=bindparam("key"), words=bindparam("said"))
-        connection.execute(added, [{"key": key, "said": said} for key, said in words])
+        connection.execute(_adding(search), [{"key": key, "said": said} for key, said in words])
 
     def forget_words(self, connection: Connection, search: str, keys: list[int]) -> None:
         """See `database.Dialect`."""
@@ -96,6 +96,12 @@ def search_table(search: str) -> str:
     them those of another.
     """
     return f"{search}_fts"
+
+
+@lru_cache
+def _adding(search: str) -> Insert:
+    """Made once: a turn has no time for it."""
+    return insert(_words(search)).prefix_with("OR REPLACE").values(rowid=bindparam("key"), words=bindparam("said"))
 
 
 def _words(search: str) -> Any:

@@ -1,8 +1,8 @@
 """Removes what was said, in transactions of a few hundred rows.
 
-A transaction locks sessions by their ids, then deletes runs, then messages: the order of `turns/sessionlocks.py`. The one
-that finds the last of a session's messages deletes the session, too, while its lock keeps turns from being added. So
-nothing is orphaned, and what was begun and cut off can be begun anew.
+A transaction locks sessions by their ids, then deletes runs, then messages: the order of `turns/sessionlocks.py`. The
+one that finds the last of a session's messages deletes the session, too, while its lock keeps turns from being added.
+So nothing is orphaned, and what was begun and cut off can be begun anew.
 """
 
 from collections import Counter

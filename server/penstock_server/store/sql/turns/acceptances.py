@@ -15,7 +15,7 @@ from penstock_server.store.sql.keys import Keys, to_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.claims import Claims
 from penstock_server.store.sql.turns.rounds import Rounds
-from penstock_server.store.sql.turns.said import Said, Sayings
+from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
 
 Outcome = Accepted | RunRecord | Failure
@@ -41,7 +41,6 @@ class Acceptances:
         self._rounds = Rounds(tables)
         self._locks = SessionLocks(tables, dialect)
         self._claims = Claims(tables, dialect, idempotency_window_s)
-        self._sayings = Sayings(tables, dialect, keys)
         runs = tables.runs
         self._insert_runs = insert(runs)
         self._give_turns = (
@@ -68,7 +67,7 @@ class Acceptances:
     def write(
         self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: dict[str, Locked]
     ) -> list[Outcome]:
-        """Writes what has no outcome yet.
+        """Writes what has no outcome yet, but for the messages: `batch.said` has them for the caller to add.
 
         Args:
             sessions: the sessions that exist, locked; those that are made here join them. The caller writes them back.
@@ -77,7 +76,6 @@ class Acceptances:
         sessions |= self._create_missing(connection, new, sessions)
         for each in new:
             self._accept(each, sessions.get(each.session), batch)
-        self._sayings.add(connection, batch.said)
         self._write_runs(connection, new, batch)
         return [self._with_rounds(connection, each, batch.outcomes[each.run]) for each in acceptances]
 

@@ -8,19 +8,17 @@ from sqlalchemy import Connection, bindparam, select, update
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Ending, Role
 from penstock_server.store.sql import documents
-from penstock_server.store.sql.database import Dialect
-from penstock_server.store.sql.keys import Keys, to_us
+from penstock_server.store.sql.keys import to_us
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.turns.said import Said, Sayings
+from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked
 
 
 class Endings:
     """Writes batches of endings."""
 
-    def __init__(self, tables: Tables, dialect: Dialect, keys: Keys) -> None:
+    def __init__(self, tables: Tables) -> None:
         runs = tables.runs
-        self._sayings = Sayings(tables, dialect, keys)
         self._find = (
             select(runs.c.run_key, runs.c.attempt, runs.c.status)
             .where(runs.c.run_key.in_(bindparam("keys", expanding=True)))
@@ -41,8 +39,8 @@ class Endings:
             )
         )  # fmt: skip
 
-    def write(self, connection: Connection, endings: Sequence[Ending], sessions: dict[str, Locked]) -> None:
-        """Writes endings in one transaction.
+    def write(self, connection: Connection, endings: Sequence[Ending], sessions: dict[str, Locked]) -> list[Said]:
+        """Writes endings in one transaction, but for the answers: it returns them for the caller to add.
 
         A run that was erased stays so, and so does a session. A run that has ended, or that another attempt executes,
         keeps what it has: the same ending may have been committed before.
@@ -51,12 +49,12 @@ class Endings:
             sessions: the sessions that exist, locked. The caller writes them back.
         """
         if not endings:
-            return
+            return []
         rows = connection.execute(self._find, {"keys": sorted(each.accepted.run_key for each in endings)})
         open_runs = {row.run_key: row.attempt for row in rows if not RunStatus(row.status).terminal}
         ours = [each for each in endings if open_runs.get(each.accepted.run_key) == each.accepted.attempt]
         if not ours:
-            return
+            return []
         connection.execute(self._update, [_changes(each) for each in ours])
         said = []
         for each in ours:
@@ -64,7 +62,7 @@ class Endings:
             if each.accepted.turn and session is not None and session.session_key == each.accepted.session_key:
                 session.answer(to_us(each.end_time))
                 said.append(_answer(each, session))
-        self._sayings.add(connection, said)
+        return said
 
 
 def _changes(ending: Ending) -> dict[str, Any]:

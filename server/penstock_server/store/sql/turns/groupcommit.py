@@ -19,6 +19,9 @@ logger = logging.getLogger("penstock.store")
 
 GROUP_MAX = 64
 """How many writes one transaction makes."""
+HELD_UP_S = 0.05
+"""A transaction that takes longer waits for something, such as a row that another instance has locked; others go past
+it. Until then one at a time is best: what waits makes a larger group, and a group costs little more than one write."""
 RETRY_PAUSE_S = 0.1
 """How long a write waits that did not reach the database, before it is tried again."""
 PATIENCE_CHECK_S = 0.05
@@ -87,6 +90,8 @@ class GroupCommit(Generic[W, R]):
         self._patient: deque[Pending[W, R]] = deque()
         self._check: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = 0.0
+        """When the last group was begun."""
 
     def submit(self, write: W, *, patience_s: float, tried_s: float) -> Pending[W, R]:
         """Has a write made. It goes on when nobody waits for it.
@@ -102,7 +107,8 @@ class GroupCommit(Generic[W, R]):
         self._patient.append(pending)
         if self._check is None:
             self._check = self._loop.call_later(PATIENCE_CHECK_S, self._check_patience)
-        if len(self._tasks) < self._database.writers_max:
+        held_up = now - self._begun > HELD_UP_S and len(self._tasks) < self._database.writers_max
+        if held_up or not self._tasks:
             task = self._loop.create_task(self._write_waiting())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -141,6 +147,7 @@ class GroupCommit(Generic[W, R]):
         return group
 
     async def _write(self, group: Sequence[Pending[W, R]]) -> None:
+        self._begun = self._loop.time()
         writes = [each.write for each in group]
         repeated = any(each.repeated for each in group)
         outcomes = await self._database.write(lambda connection: self._group(connection, writes, repeated))

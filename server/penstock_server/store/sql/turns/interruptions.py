@@ -11,6 +11,7 @@ from penstock_server.store.records import Accepted, Ending
 from penstock_server.store.sql.keys import from_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.endings import Endings
+from penstock_server.store.sql.turns.said import Sayings
 from penstock_server.store.sql.turns.sessionlocks import SessionLocks
 
 RUNS_MAX = 500
@@ -21,10 +22,11 @@ RETRY_AFTER_S = 1.0
 class Interruptions:
     """Ends runs that nobody executes any more."""
 
-    def __init__(self, tables: Tables, locks: SessionLocks, endings: Endings) -> None:
+    def __init__(self, tables: Tables, locks: SessionLocks, endings: Endings, sayings: Sayings) -> None:
         runs = tables.runs
         self._locks = locks
         self._endings = endings
+        self._sayings = sayings
         self._find = (
             select(runs)
             # A literal, or SQLite would not see that the index of live runs has them all.
@@ -38,7 +40,7 @@ class Interruptions:
         rows = connection.execute(self._find, {"own": instance}).all()
         endings = [_ending(row, datetime.now(UTC)) for row in rows]
         sessions = self._locks.lock(connection, {each.session for each in endings if each.accepted.turn})
-        self._endings.write(connection, endings, sessions)
+        self._sayings.add(connection, self._endings.write(connection, endings, sessions))
         self._locks.write(connection, sessions.values())
         return len(endings)
 

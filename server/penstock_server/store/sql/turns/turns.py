@@ -15,6 +15,7 @@ from penstock_server.store.sql.turns.endings import Endings
 from penstock_server.store.sql.turns.groupcommit import GroupCommit
 from penstock_server.store.sql.turns.interruptions import RUNS_MAX, Interruptions
 from penstock_server.store.sql.turns.runrecords import RunRecords
+from penstock_server.store.sql.turns.said import Sayings
 from penstock_server.store.sql.turns.sessionlocks import SessionLocks
 from penstock_server.store.sql.turns.withdrawals import Withdrawal, Withdrawals
 
@@ -43,12 +44,13 @@ class SqlTurns:
         self._instance = instance
         self._records = RunRecords(tables)
         self._locks = SessionLocks(tables, database.dialect)
-        self._endings = Endings(tables, database.dialect, keys)
+        self._sayings = Sayings(tables, database.dialect, keys)
+        self._endings = Endings(tables)
         self._acceptances = Acceptances(
             tables, database.dialect, keys, instance=instance, idempotency_window_s=idempotency_window_s
         )
         self._withdrawals = Withdrawals(tables, database.dialect)
-        self._interruptions = Interruptions(tables, self._locks, self._endings)
+        self._interruptions = Interruptions(tables, self._locks, self._endings, self._sayings)
         self._commits: GroupCommit[Write, Outcome] = GroupCommit(database, self._write)
 
     async def accept(self, acceptance: Acceptance) -> Accepted | RunRecord:
@@ -96,9 +98,10 @@ class SqlTurns:
         withdrawals = [each for each in writes if isinstance(each, Withdrawal)]
         batch = self._acceptances.claim(connection, acceptances, repeated=repeated)
         sessions = self._locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
-        self._endings.write(connection, endings, sessions)
+        answers = self._endings.write(connection, endings, sessions)
         self._withdrawals.write(connection, withdrawals, sessions)
         accepted = iter(self._acceptances.write(connection, acceptances, batch, sessions))
+        self._sayings.add(connection, [*answers, *batch.said])
         self._locks.write(connection, sessions.values())
         return [next(accepted) if isinstance(each, Acceptance) else None for each in writes]
 
