@@ -34,6 +34,8 @@ _BYTES_MAX = {"source": 4096, "title": 2048, "text": 65_535}
 # What goes wrong is told by errors of ours; theirs would add a page of traceback to the log, with data of callers.
 for _name in ("pymilvus", "milvus_lite"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+# The client asks every server for a timestamp, and can do without: milvus-lite gives none, with a traceback.
+logging.getLogger("grpc._server").addFilter(lambda record: "Method not implemented" not in record.getMessage())
 
 
 class MilvusStore:
