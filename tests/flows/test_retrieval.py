@@ -1,11 +1,15 @@
 """Nodes that search knowledge bases."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 from tests.modelserver.server import ModelServer
 
 from penstock_server.errors import FlowFailed, ModelRefused
@@ -49,7 +53,7 @@ async def server() -> Any:
 @pytest.fixture
 def retrieval(load_folder: Callable[..., Flow]) -> Callable[..., Flow]:
     def make(inputs: str, more: str = "") -> Flow:
-        yaml = f"""\
+        document = f"""\
 inputs:
   question: {{type: string}}
   count: {{type: int, default: 2}}
@@ -58,7 +62,7 @@ outputs: {{documents: {{type: list, reference: "${{find.output}}"}}}}
 nodes:
 - {{name: find, type: retrieval, inputs: {{{inputs}}}}}
 {more}"""
-        return load_folder({"flow.dag.yaml": yaml})
+        return load_folder({"flow.dag.yaml": document})
 
     return make
 
@@ -143,6 +147,38 @@ async def test_what_is_wrong_is_told_at_start(build: Any, retrieval: Any) -> Non
             retrieval(given)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "is_right"),
+    [
+        ("{query: '${inputs.question}', knowledge: shop}", True),
+        ("{query: tea, knowledge: shop, top_k: 3, filters: {source: [a.md, guide/], title: T}}", True),
+        ("{query: tea, knowledge: shop, top_k: '${inputs.count}', filters: '${inputs.where}'}", True),
+        ("{query: tea, knowledge: shop, top_k: '3', filters: {}}", True),
+        ("{query: tea, knowledge: shop, top_k: null, filters: ''}", True),
+        ("{knowledge: shop}", False),
+        ("{query: tea}", False),
+        ("{query: tea, knowledge: '${inputs.question}'}", False),
+        ("{query: tea, knowledge: shop, topk: 3}", False),
+        ("{query: tea, knowledge: shop, top_k: 0}", False),
+        ("{query: tea, knowledge: shop, top_k: 101}", False),
+        ("{query: tea, knowledge: shop, top_k: many}", False),
+        ("{query: tea, knowledge: shop, filters: guide/}", False),
+        ("{query: tea, knowledge: shop, filters: {author: me}}", False),
+        ("{query: tea, knowledge: shop, filters: {source: [5]}}", False),
+    ],
+)
+async def test_the_schema_says_what_the_loader_says(build: Any, retrieval: Any, inputs: str, is_right: bool) -> None:
+    await build("shop")
+    schema = json.loads((files("penstock_server.flows") / "format/flow.dag.schema.json").read_text("utf-8"))
+    try:
+        retrieval(inputs[1:-1])
+        is_loaded = True
+    except FlowLoadError:
+        is_loaded = False
+    written = yaml.safe_load(Path("shop/flow.dag.yaml").read_text())
+    assert (is_loaded, Draft202012Validator(schema).is_valid(written)) == (is_right, is_right)
+
+
 def test_with_no_knowledge_base_it_is_told_how_to_make_one(retrieval: Any) -> None:
     with pytest.raises(FlowLoadError, match="penstock knowledge build shop FOLDER makes it"):
         retrieval("query: tea, knowledge: shop")
@@ -195,8 +231,8 @@ async def test_an_index_that_was_busy_is_opened_by_the_next_call(build: Any, ret
 async def test_two_flows_share_an_embedded_index(build: Any, load_folder: Any, retrieval: Any, run: Run) -> None:
     await build("shop", connection="open", model="echo")
     first = retrieval(GIVEN)
-    yaml = Path("shop/flow.dag.yaml").read_text()
-    second = load_folder({"flow.dag.yaml": yaml}, "other")
+    document = Path("shop/flow.dag.yaml").read_text()
+    second = load_folder({"flow.dag.yaml": document}, "other")
     assert await run(first, question="tea") == await run(second, question="tea")
     await first.close()
     assert (await run(second, question="tea"))["documents"]

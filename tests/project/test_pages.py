@@ -27,7 +27,11 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "README.zh-CN.md", "docs/flows.md", "docs/http.md", "docs/grpc.md", "docs/models.md"]
+PAGES = [
+    "README.md",
+    "README.zh-CN.md",
+    *(f"docs/{name}.md" for name in ("flows", "http", "grpc", "models", "knowledge")),
+]
 GRPCURL = REPOSITORY / ".tools/bin/grpcurl"
 STAND_IN = REPOSITORY / "tests/project/grpcurl_by_buf"
 
