@@ -1,12 +1,9 @@
 import asyncio
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.knowledge import milvusserver
 from tests.modelserver.server import ModelServer
 
 from penstock.connections import MilvusConnection
@@ -19,8 +16,6 @@ from penstock_server.flows.knowledge.store import Filters, Query
 from penstock_server.flows.models.models import Models
 from penstock_server.flows.threads import Threads
 
-START_TIMEOUT_S = 60
-
 
 @pytest.fixture
 async def server() -> AsyncIterator[ModelServer]:
@@ -30,26 +25,9 @@ async def server() -> AsyncIterator[ModelServer]:
 
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusConnection]:
-    """A server that speaks Milvus's protocol in a process of its own: that of milvus-lite."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("milvus-lite"), "server", "--host", "127.0.0.1", "--port", str(port)]
-    folder = tmp_path_factory.mktemp("milvus")
-    with subprocess.Popen([*command, "--data-dir", str(folder)], stdout=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not _answers(port):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            yield MilvusConnection(name="milvus", uri=f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    port = milvusserver.free_port()
+    with milvusserver.serving(tmp_path_factory.mktemp("milvus"), port):
+        yield MilvusConnection(name="milvus", uri=f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture

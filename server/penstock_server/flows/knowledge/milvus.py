@@ -125,6 +125,9 @@ class MilvusStore:
         return UpstreamUnavailable(f"the index of the knowledge base `{name}` {what}", metadata=metadata)
 
 
+_OWN_CONNECTION: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
+"""By default clients of one address share a connection, broken ones too; opened anew, ours is a new one."""
+
 _lock = threading.Lock()
 _users: Counter[Path] = Counter()
 """How many stores have each embedded server open; a process has one server a file."""
@@ -136,10 +139,10 @@ def _connected(place: Place) -> tuple[MilvusClient, Path | None]:
     uri = connection.uri if connection else str((place.folder / FILE).absolute())
     if not uri.endswith(".db"):
         given = {"token": connection.token or "", "db_name": connection.db_name or ""} if connection else {}
-        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given), None
+        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given, **_OWN_CONNECTION), None
     file = Path(uri).absolute()
     with _lock:
-        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S)
+        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S, **_OWN_CONNECTION)
         _users[file] += 1
     return client, file
 
