@@ -1,7 +1,9 @@
 """`penstock knowledge` builds, lists, searches and drops."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,30 @@ def test_a_model_makes_vectors_through_a_connection(shop: Path, model_server: st
     said = refused("knowledge", "build", "shop", "docs", "--model", "other", cwd=shop, env=env)
     assert "was built with the model `echo`, not with `other`" in said
     assert "there is no connection `open`" in refused("knowledge", "search", "shop", "green", cwd=shop)
+
+
+@pytest.mark.parametrize(("with_model", "count"), [(False, 3000), (True, 1000)], ids=["words", "vectors"])
+def test_a_build_that_is_killed_is_taken_up_again(
+    tmp_path: Path, model_server: str, with_model: bool, count: int
+) -> None:
+    (tmp_path / "docs").mkdir()
+    for number in range(count):
+        (tmp_path / f"docs/{number}.md").write_text(f"# Tea {number}\nGreen tea number {number}\n")
+    command = ["knowledge", "build", "shop", "docs"]
+    command += ["--connection", "open", "--model", "echo"] if with_model else []
+    env = {"OPEN_TYPE": "open_ai", "OPEN_BASE_URL": model_server}
+    with subprocess.Popen([sys.executable, "-m", "penstock", *command], cwd=tmp_path, env=os.environ | env) as build:
+        manifest = tmp_path / ".penstock/knowledge/shop/manifest.json"
+        deadline = time.monotonic() + 60
+        while not manifest.is_file() or manifest.read_text().count('"digest"') < 100:
+            assert (build.poll(), time.monotonic() < deadline) == (None, True)
+        build.kill()
+    done = run(*command, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout.endswith(f" 0 skipped; {count} chunks\n")) == (0, True), done.stderr
+    assert not done.stdout.startswith(f"shop: {count} indexed"), "what was done before is kept"
+    found = [run("knowledge", "search", "shop", f"Green tea {number}", "--top-k", "100", "--source", f"{number}.md",
+                 cwd=tmp_path, env=env).stdout.count(f"{number}.md:2") for number in (0, 99, count - 1)]  # fmt: skip
+    assert found == [1, 1, 1]
 
 
 def test_what_is_wrong_is_told(shop: Path) -> None:

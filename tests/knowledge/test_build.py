@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.modelserver import faults
 from tests.modelserver.server import ModelServer
 
 from penstock.connections import MilvusConnection
@@ -117,6 +118,36 @@ async def test_a_build_that_breaks_off_is_taken_up_again(
     write({"tea.md": FILES["tea.md"]})  # what it was when it was last complete
     assert counts(await build()) == (1, 2, 0, 3)
     assert await search("green", source=("tea.md",)) == ["tea.md:2"]
+
+
+async def test_a_model_that_is_asked_too_often_is_asked_again(
+    write: Write, build: BuildShop, server: ModelServer
+) -> None:
+    write(FILES)
+    assert counts(await build(connection="open", model="busy-429-2-after-0.05")) == (3, 0, 0, 3)
+    assert len(server.seen) >= 4
+
+
+async def test_what_was_indexed_before_a_model_failed_is_kept(
+    write: Write, build: BuildShop, shelf: Shelf, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({f"{number:03}.md": "tea" for number in range(150)})
+    await build(**VECTORS)
+    write({f"{number:03}.md": "milk" for number in range(150)})
+    asked = len(server.seen)
+    found = faults.refusal
+
+    def refused_later(*given: object) -> object:
+        return found("quota" if len(server.seen) > asked + 8 else "echo", "", frozenset(), 0, 0)
+
+    monkeypatch.setattr(faults, "refusal", refused_later)
+    with pytest.raises(ModelRefused, match="the quota of the key is used up"):
+        await build()
+    monkeypatch.setattr(faults, "refusal", found)
+    indexed, unchanged, removed, chunks = counts(await build())
+    assert 0 < indexed < 150
+    assert (indexed + unchanged, removed, chunks) == (150, 0, 150)
+    assert shelf.read("shop").is_complete
 
 
 async def test_large_files_are_embedded_in_parts(write: Write, build: BuildShop, search: Search) -> None:

@@ -78,6 +78,22 @@ def test_text_has_its_name_for_a_title_and_empty_files_hold_nothing() -> None:
     assert said("a.txt", "") == said("a.md", " \n\n") == said("a.html", "<p> </p>") == said("b.md", "# Title\n") == []
 
 
+@pytest.mark.parametrize(
+    ("charset", "encoding"),
+    [
+        ('charset="gb2312"', "gb18030"),
+        ('http-equiv=content-type content="text/html; charset=GBK"', "gbk"),
+        ("charset=utf-8", "utf-8"),
+        ("charset=unheard-of", "utf-8"),
+        ("charset=zlib", "utf-8"),
+        ("name=viewport", "utf-8"),
+    ],
+)
+def test_html_may_say_which_encoding_it_has(charset: str, encoding: str) -> None:
+    data = f"<meta {charset}><h1>茶</h1>绿茶".encode(encoding)
+    assert [each.lines[0][1] for each in documents.sections("a.html", data)] == ["绿茶"]
+
+
 def test_a_byte_order_mark_is_no_text() -> None:
     assert said("a.md", "\ufeff# Tea\nGreen") == [(2, "Tea", "Green")]
 

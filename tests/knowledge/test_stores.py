@@ -1,5 +1,6 @@
 """What every store promises, asked of each; a new store is one more line of `STORES`."""
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from penstock_server.errors import UpstreamUnavailable
 from penstock_server.flows.knowledge import stores
 from penstock_server.flows.knowledge.chunks import Chunk
 from penstock_server.flows.knowledge.store import Filters, Place, Query, Store
+from penstock_server.flows.problems import ProblemFound
 
 STORES = ("keywords", "milvus", "milvus on a server")
 
@@ -97,6 +99,16 @@ def test_a_folder_is_what_lies_in_it(opened: Callable[[], Store]) -> None:
     assert {each.source for each in three} == {"guide/a.md", "guide/b/c.md", "guide0.md"}
 
 
+def test_few_among_many_are_found(opened: Callable[[], Store]) -> None:
+    store = opened()
+    for begin in range(0, 3000, 500):
+        fill(store, [chunk(f"{number}.md", "tea") for number in range(begin, begin + 500)])
+    store.close()  # milvus-lite makes its index when it loads
+    store = opened()
+    for number in (0, 1234, 2999):
+        assert [each.source for each in found(store, "tea", source=(f"{number}.md",))] == [f"{number}.md"]
+
+
 def test_it_is_still_there_when_opened_again(opened: Callable[[], Store]) -> None:
     store = opened()
     fill(store, [chunk("a.md", "tea")])
@@ -152,6 +164,16 @@ def test_words_of_every_script_are_found(tmp_path: Path, query: str, best: str) 
     assert found(store, "?! ") == []
     assert store.search(Query(text="parcel " * 100_000)) != []
     store.close()
+
+
+def test_a_package_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "penstock_server.flows.knowledge.milvus", raising=False)
+    monkeypatch.setitem(sys.modules, "milvus_lite.server_manager", None)
+    with pytest.raises(ProblemFound, match="the index needs the package `milvus_lite") as error:
+        stores.of("milvus")
+    assert error.value.hint == "pip install 'penstock[milvus]'"
+    with pytest.raises(ProblemFound, match="there is no kind of index `lucene`"):
+        stores.of("lucene")
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:

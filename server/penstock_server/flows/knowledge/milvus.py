@@ -23,6 +23,8 @@ from penstock_server.flows.knowledge.store import Filters, Hit, Place, Query, Ve
 FILE = "vectors.db"
 COLLECTION = "chunks"
 """What the embedded store calls it."""
+INDEX = "FLAT"
+"""Exact: milvus-lite's AUTOINDEX, a graph, finds nothing behind a filter that few of the chunks pass."""
 TIMEOUT_S = 30.0
 """How long a server may take to answer."""
 SOURCES_AT_ONCE = 100
@@ -102,7 +104,7 @@ class MilvusStore:
     def _open(self) -> None:
         if not self._client.has_collection(self._collection, timeout=TIMEOUT_S):
             index = MilvusClient.prepare_index_params()
-            index.add_index("vector", index_type="AUTOINDEX", metric_type="COSINE")
+            index.add_index("vector", index_type=INDEX, metric_type="COSINE")
             schema = _schema(self._place.dimensions)
             self._client.create_collection(self._collection, schema=schema, index_params=index, timeout=TIMEOUT_S)
         self._client.load_collection(self._collection, timeout=TIMEOUT_S)
