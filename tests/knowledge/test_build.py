@@ -120,6 +120,19 @@ async def test_a_build_that_breaks_off_is_taken_up_again(
     assert await search("green", source=("tea.md",)) == ["tea.md:2"]
 
 
+@pytest.mark.parametrize("wanted", [{}, VECTORS], ids=["words", "vectors"])
+async def test_a_file_that_became_empty_is_found_no_more(
+    write: Write, build: BuildShop, search: Search, wanted: dict[str, str]
+) -> None:
+    write({"a.md": ""})
+    assert counts(await build(**wanted)) == (1, 0, 0, 0)
+    write({"a.md": "tea"})
+    assert counts(await build()) == (1, 0, 0, 1)
+    write({"a.md": "# "})
+    assert counts(await build()) == (1, 0, 0, 0)
+    assert await search("tea") == []
+
+
 async def test_a_model_that_is_asked_too_often_is_asked_again(
     write: Write, build: BuildShop, server: ModelServer
 ) -> None:
