@@ -32,6 +32,7 @@ PROMPT_FLOW = ("prompt flow with flask", "prompt flow with fastapi")
 """prompt flow's server, with each of its engines."""
 SDK = "openai SDK"
 LLM = "one process, an LLM node"
+RETRIEVAL = "a retrieval node"
 
 
 GRAPHS = ("chain", "fan", "single", "block")
@@ -75,10 +76,13 @@ class Fleet:
     """Starts subjects when they are first asked for, and keeps them until it is closed.
 
     Envoy and the bridge stand before one and the same server.
+
+    Attributes:
+        folder: where temporary files go.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = {"PENSTOCK_STORE": "none", **(environment or {})}
         self._subjects: dict[str, Subject] = {}
         self._filled: dict[tuple[object, ...], Subject] = {}
@@ -209,7 +213,7 @@ class Fleet:
 
     def _path(self, suffix: str) -> Path:
         self._started += 1
-        return self._folder / f"{self._started}.{suffix}"
+        return self.folder / f"{self._started}.{suffix}"
 
 
 _BUILDERS = {

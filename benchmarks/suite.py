@@ -10,6 +10,7 @@ from benchmarks.graphcalls import Blocked, Graph, NodeCost
 from benchmarks.history_export import Export
 from benchmarks.history_length import LONG, SHORT, Length
 from benchmarks.history_pages import Pages
+from benchmarks.knowledge import Retrieval
 from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
 from benchmarks.models import FirstToken, ModelStreams, UpstreamClosed
 from benchmarks.paced import Paced
@@ -26,6 +27,7 @@ from benchmarks.subjects import (
     ONE,
     PENSTOCK,
     PROMPT_FLOW,
+    RETRIEVAL,
     SDK,
     SPLIT,
     graph_subject,
@@ -174,6 +176,11 @@ def _models(seconds: float) -> list[Benchmark]:
         ),
         FirstToken(name="model-first", title="First token, one idle client: what an LLM node adds to the SDK"),
         UpstreamClosed(name="model-closed", title="From a caller's leaving to the end of the request to the model"),
+        Retrieval(
+            name="retrieval",
+            title="A retrieval node to Milvus's client alone, over 100,000 chunks in milvus-lite",
+            seconds=seconds,
+        ),
     ]
 
 
@@ -263,6 +270,7 @@ FIGURES = [
     ),
     Figure(text="LLM node, first token, added", benchmark="model-first", subject=LLM, unit="ms", at_most=3),
     Figure(text="LLM node, request ended", benchmark="model-closed", subject=LLM, unit="ms", at_most=50),
+    Figure(text="Retrieval node, to Milvus's client", benchmark="retrieval", subject=RETRIEVAL, at_most=1.2),
     *(
         Figure(
             text=f"{text}, to {system}",

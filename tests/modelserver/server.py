@@ -104,6 +104,8 @@ class ModelServer:
         seen, refused = await self._received(request)
         if refused is not None:
             return refused
+        if seen.model == "hang":
+            await self._hang(seen)
         given = seen.body["input"]
         texts = [given] if isinstance(given, str) else given
         dimensions = seen.body.get("dimensions", 8)

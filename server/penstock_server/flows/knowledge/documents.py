@@ -95,14 +95,16 @@ def sections(source: str, data: bytes) -> list[Section]:
     Raises:
         Unreadable: it is no text.
     """
+    path = Path(source)
+    read_sections = KINDS[path.suffix.lower()]
+    encoding = (html.declared_encoding(data) if read_sections is html.sections else "") or "utf-8-sig"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8") from None
+        raise Unreadable(f"it is not {encoding.removesuffix('-sig').upper()}") from None
     if "\0" in text:
         raise Unreadable("it is no text")
-    path = Path(source)
-    return list(KINDS[path.suffix.lower()](text, path.stem))
+    return list(read_sections(text, path.stem))
 
 
 def _said(error: OSError) -> str:

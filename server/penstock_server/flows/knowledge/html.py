@@ -1,5 +1,7 @@
 """HTML by its headings: the text that a browser would show, one line a block."""
 
+import codecs
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
@@ -12,6 +14,7 @@ _BLOCKS = frozenset({
     "main", "nav", "ol", "option", "p", "pre", "section", "summary", "table", "tbody", "td",
     "tfoot", "th", "thead", "tr", "ul",
 })  # fmt: skip
+_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z][\w.:-]{1,40})", re.I)
 _LEVELS = {f"h{level}": level for level in range(1, 7)}
 
 
@@ -22,6 +25,19 @@ def sections(text: str, file: str) -> Iterator[Section]:
     parser.close()
     parser.end_section()
     return iter(parser.found)
+
+
+def declared_encoding(data: bytes) -> str:
+    """The encoding that a document names in its first kilobyte (HTML, 4.2.5.4); empty where it is UTF-8 or none."""
+    if data.startswith(codecs.BOM_UTF8):
+        return ""
+    found = _CHARSET.search(data[:1024])
+    try:
+        name = codecs.lookup(found[1].decode()).name if found else ""
+        _ = name and b" ".decode(name)  # Python has codecs of other things than text, too
+    except (LookupError, UnicodeError):
+        return ""
+    return {"utf-8": "", "gb2312": "gb18030", "gbk": "gb18030"}.get(name, name)
 
 
 class _Parser(HTMLParser):

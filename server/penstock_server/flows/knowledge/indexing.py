@@ -134,7 +134,8 @@ class Indexing:
             if is_first:  # what is wrong with the model is known by now, before anything is lost
                 await self._begin(batch)
                 is_first = False
-            await asyncio.to_thread(self._store.insert, part, vectors)
+            if part:  # documents may be empty
+                await asyncio.to_thread(self._store.insert, part, vectors)
         for change in batch:
             self._files[change.source] = Indexed(digest=change.digest, chunks=len(change.chunks))
         self._indexed += len(batch)

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from penstock_server.errors import Failure
 from penstock_server.flows.connections.connections import Connections
 from penstock_server.flows.knowledge import stores
 from penstock_server.flows.knowledge.embedder import Embedder
@@ -16,14 +18,18 @@ from penstock_server.flows.threads import CodeRaised, Threads
 
 
 class KnowledgeBase:
-    """Finds chunks of one knowledge base. Its index is opened by the first search, and again after a failure."""
+    """Finds chunks of one knowledge base.
+
+    Its index is opened by the first search, and anew by the first one after a failure: clients of servers do not always
+    find back to one that was started again.
+    """
 
     def __init__(self, open_store: Callable[[], Store], embedder: Embedder | None, threads: Threads) -> None:
         self._open_store = open_store
         self._embedder = embedder
         self._threads = threads
         self._lock = threading.Lock()
-        self._store: Store | None = None
+        self._opened: _Opened | None = None
 
     async def search(self, query: Query) -> list[Hit]:
         """The chunks that fit best, the best first; none for a query without text.
@@ -47,18 +53,45 @@ class KnowledgeBase:
             raise raised.error from None
 
     def close(self) -> None:
-        """Lets go of the index; blocks."""
+        """Lets go of the index once no search uses it any more; blocks."""
         with self._lock:
-            store, self._store = self._store, None
-        if store is not None:
-            store.close()
+            opened, self._opened = self._opened, None
+            is_idle = opened is not None and not opened.searches
+        if opened is not None and is_idle:
+            opened.store.close()
 
     def _searched(self, query: Query) -> list[Hit]:
+        opened = self._entered()
+        try:
+            return opened.store.search(query)
+        except Failure:
+            with self._lock:
+                if self._opened is opened:
+                    self._opened = None
+            raise
+        finally:
+            self._left(opened)
+
+    def _entered(self) -> "_Opened":
         with self._lock:
-            if self._store is None:
-                self._store = self._open_store()
-            store = self._store
-        return store.search(query)
+            if self._opened is None:
+                self._opened = _Opened(self._open_store())
+            self._opened.searches += 1
+            return self._opened
+
+    def _left(self, opened: "_Opened") -> None:
+        with self._lock:
+            opened.searches -= 1
+            is_last = opened is not self._opened and not opened.searches
+        if is_last:
+            opened.store.close()
+
+
+@dataclass(slots=True)
+class _Opened:
+    store: Store
+    searches: int = 0
+    """How many threads search it now."""
 
 
 class Knowledge:

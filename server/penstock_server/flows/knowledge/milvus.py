@@ -23,6 +23,8 @@ from penstock_server.flows.knowledge.store import Filters, Hit, Place, Query, Ve
 FILE = "vectors.db"
 COLLECTION = "chunks"
 """What the embedded store calls it."""
+INDEX = "FLAT"
+"""Exact: milvus-lite's AUTOINDEX, a graph, finds nothing behind a filter that few of the chunks pass."""
 TIMEOUT_S = 30.0
 """How long a server may take to answer."""
 SOURCES_AT_ONCE = 100
@@ -34,6 +36,8 @@ _BYTES_MAX = {"source": 4096, "title": 2048, "text": 65_535}
 # What goes wrong is told by errors of ours; theirs would add a page of traceback to the log, with data of callers.
 for _name in ("pymilvus", "milvus_lite"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+# The client asks every server for a timestamp, and can do without: milvus-lite gives none, with a traceback.
+logging.getLogger("grpc._server").addFilter(lambda record: "Method not implemented" not in record.getMessage())
 
 
 class MilvusStore:
@@ -100,7 +104,7 @@ class MilvusStore:
     def _open(self) -> None:
         if not self._client.has_collection(self._collection, timeout=TIMEOUT_S):
             index = MilvusClient.prepare_index_params()
-            index.add_index("vector", index_type="AUTOINDEX", metric_type="COSINE")
+            index.add_index("vector", index_type=INDEX, metric_type="COSINE")
             schema = _schema(self._place.dimensions)
             self._client.create_collection(self._collection, schema=schema, index_params=index, timeout=TIMEOUT_S)
         self._client.load_collection(self._collection, timeout=TIMEOUT_S)
@@ -123,6 +127,9 @@ class MilvusStore:
         return UpstreamUnavailable(f"the index of the knowledge base `{name}` {what}", metadata=metadata)
 
 
+_OWN_CONNECTION: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
+"""By default clients of one address share a connection, broken ones too; opened anew, ours is a new one."""
+
 _lock = threading.Lock()
 _users: Counter[Path] = Counter()
 """How many stores have each embedded server open; a process has one server a file."""
@@ -134,10 +141,10 @@ def _connected(place: Place) -> tuple[MilvusClient, Path | None]:
     uri = connection.uri if connection else str((place.folder / FILE).absolute())
     if not uri.endswith(".db"):
         given = {"token": connection.token or "", "db_name": connection.db_name or ""} if connection else {}
-        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given), None
+        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given, **_OWN_CONNECTION), None
     file = Path(uri).absolute()
     with _lock:
-        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S)
+        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S, **_OWN_CONNECTION)
         _users[file] += 1
     return client, file
 
