@@ -1,12 +1,14 @@
 """Words in text of any script, for indexes that are searched by words.
 
-A word is a run of letters and digits, compared by NFKC and case folding. Scripts that are written without spaces have
-none: there, a run of such characters is found by its characters and by each pair of neighbours.
+A word is a run of letters, digits and marks, compared by NFKC and case folding (Unicode's NFKC_Casefold). Scripts that
+are written without spaces have none: there, a run of such characters is found by its characters and by each pair of
+neighbours.
 """
 
 import re
 from collections.abc import Iterator
-from unicodedata import normalize
+from operator import add
+from unicodedata import category, normalize
 
 _SPACELESS = re.compile(
     "["
@@ -16,32 +18,40 @@ _SPACELESS = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
     "]+"
 )
-_WORD = re.compile(r"[^\W_]+")
+_MARKS = "".join(chr(code) for code in range(0x300, 0x3000) if category(chr(code)) in ("Mn", "Mc"))
+_WORD = re.compile(f"[^\\W_][\\w{_MARKS}]*")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 
 
 def indexed(text: str) -> Iterator[str]:
     """The words by which a text is found, as often as they come."""
-    plain = _folded(text)
-    for run in _SPACELESS.findall(plain):
+    runs, words = split(folded(text))
+    for run in runs:
         yield from run
-        yield from _pairs(run)
-    yield from _spaced(plain)
+        yield from pairs(run)
+    yield from words
 
 
 def looked_for(query: str) -> list[str]:
     """The words to look for, each once: of a run without spaces its pairs, or the one character that it is."""
-    plain = _folded(query)
-    pieces = [piece for run in _SPACELESS.findall(plain) for piece in _pairs(run) or [run]]
-    return list(dict.fromkeys([*pieces, *_spaced(plain)]))
+    runs, words = split(folded(query))
+    pieces = [piece for run in runs for piece in pairs(run) or [run]]
+    return list(dict.fromkeys([*pieces, *words]))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """The text as it is compared."""
     return text.lower() if text.isascii() else normalize("NFKC", normalize("NFKC", text).casefold())
 
 
-def _spaced(plain: str) -> list[str]:
-    return _WORD.findall(_SPACELESS.sub(" ", plain))
+def split(text: str) -> tuple[list[str], list[str]]:
+    """The runs without spaces in a folded text, and the words of the rest."""
+    if text.isascii():
+        return [], _ASCII_WORD.findall(text)
+    text = text.replace("_", " ")
+    return _SPACELESS.findall(text), _WORD.findall(_SPACELESS.sub(" ", text))
 
 
-def _pairs(run: str) -> list[str]:
-    return [run[at : at + 2] for at in range(len(run) - 1)]
+def pairs(run: str) -> list[str]:
+    """Each two neighbours of a run."""
+    return list(map(add, run, run[1:]))

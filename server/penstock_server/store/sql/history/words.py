@@ -4,21 +4,18 @@ Each database's own idea of a word differs: none finds a Chinese word of two cha
 shortest words and characters of its own. So we make the words, and hand over tokens in which there is nothing left to
 interpret: 3 to 60 of `a-z 0-9`, beginning with an `x` that no stop word begins with, with a space between them.
 
-- A word is a run of letters, digits and marks, compared by NFKC and case folding (Unicode's NFKC_Casefold).
-- Text in scripts that are written without spaces has no such words: there, each character and each pair of neighbours
-  is a token. A query's run of such characters is looked for by its pairs, a single character by itself.
+- A token is a word as `penstock_server.words` splits text, or a character or pair of neighbours of a script without
+  spaces. A query's run of such characters is looked for by its pairs, a single character by itself.
 - The user, the session and the flow of a message are tokens too, and so is the status of an answer's run. A search
   among them is an intersection inside the index.
 """
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from operator import add
-from unicodedata import category, normalize
 
 from penstock_server.runs.events import RunStatus
+from penstock_server.words import folded, pairs, split
 
 INDEXED_CHARS_MAX = 16_384
 """How much of a message can be found: its first characters. What a pasted book holds after them is not."""
@@ -26,18 +23,6 @@ TOKEN_CHARS_MAX = 60
 DIGEST_BYTES = 10
 
 WORD, DIGEST, SPACELESS, USER, SESSION, FLOW, STATUS = "xw", "xd", "xc", "xu", "xs", "xf", "xt"
-
-_SPACELESS = re.compile(
-    "["
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai and Lao, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u312f\u31a0-\u31ff"  # 々〆〇, kana, bopomofo
-    "\u1100-\u11ff\uac00-\ud7ff"  # Hangul
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-    "]+"
-)
-_MARKS = "".join(chr(code) for code in range(0x300, 0x3000) if category(chr(code)) in ("Mn", "Mc"))
-_WORD = re.compile(f"[^\\W_][\\w{_MARKS}]*")
-_ASCII_WORD = re.compile("[a-z0-9]+")
 
 
 def of_message(text: str, *, user: str, session: str, flow: str, status: RunStatus | None) -> str:
@@ -65,34 +50,20 @@ def _scope(user: str, session: str, flow: str, status: RunStatus | None) -> list
 
 
 def _indexed(text: str) -> Iterable[str]:
-    runs, words = _split(text)
+    runs, words = split(text)
     yield from map(_word, set(words))
-    for piece in {piece for run in runs for piece in (*run, *_pairs(run))}:
+    for piece in {piece for run in runs for piece in (*run, *pairs(run))}:
         yield _piece(piece)
 
 
 def _looked_for(text: str) -> list[str]:
-    runs, words = _split(text)
-    pieces = [piece for run in runs for piece in _pairs(run) or [run]]
+    runs, words = split(text)
+    pieces = [piece for run in runs for piece in pairs(run) or [run]]
     return [*map(_word, dict.fromkeys(words)), *map(_piece, dict.fromkeys(pieces))]
 
 
 def _normal(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    return normalize("NFKC", normalize("NFKC", text).casefold())[:INDEXED_CHARS_MAX]
-
-
-def _split(text: str) -> tuple[list[str], list[str]]:
-    """The runs without spaces in them, and the words of the rest."""
-    if text.isascii():
-        return [], _ASCII_WORD.findall(text)
-    text = text.replace("_", " ")
-    return _SPACELESS.findall(text), _WORD.findall(_SPACELESS.sub(" ", text))
-
-
-def _pairs(run: str) -> list[str]:
-    return list(map(add, run, run[1:]))
+    return folded(text)[:INDEXED_CHARS_MAX]
 
 
 @lru_cache(maxsize=16_384)
