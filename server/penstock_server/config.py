@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from penstock import address
+from penstock_server.flows.flow import HISTORY_ROUNDS_MOST
 from penstock_server.flows.media.guard import network_of
 
 MEBIBYTE = 1024 * 1024
@@ -94,7 +95,7 @@ class ServerConfig(BaseModel):
     history_rounds_max: int = Field(
         10,
         ge=0,
-        le=1000,
+        le=HISTORY_ROUNDS_MOST,
         description="How many earlier rounds of its session a chat flow gets, unless it says so itself.",
     )
     history_keep_days: int = Field(

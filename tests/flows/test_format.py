@@ -29,6 +29,7 @@ environment: {python_requirements_txt: requirements.txt}
 environment_variables: {A: b, C: 1}
 additional_includes: [../shared]
 allow_extra_inputs: true
+history_rounds_max: 3
 x-owner: somebody
 inputs:
   question: {type: string, default: '?', description: asked, is_chat_input: true, is_chat_history: false}
@@ -94,6 +95,9 @@ WRONG = {
     "nodes: []\nnode_variants: [a]": ("node_variants",),
     "nodes: []\nnode_variants: {a: {variant: {}}}": ("node_variants", "a"),
     "nodes: []\nallow_extra_inputs: 'yes'": ("allow_extra_inputs",),
+    "nodes: []\nhistory_rounds_max: -1": ("history_rounds_max",),
+    "nodes: []\nhistory_rounds_max: 1001": ("history_rounds_max",),
+    "nodes: []\nhistory_rounds_max: many": ("history_rounds_max",),
 }
 """Documents with one thing that is wrong, and the place where the schema finds it."""
 

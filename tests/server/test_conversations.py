@@ -1,6 +1,7 @@
 """What a server with a store does with the calls of a conversation, over a socket and in process."""
 
 import asyncio
+from ast import literal_eval
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,14 @@ async def test_a_folder_is_told_the_rounds_in_its_own_form(stub: Any) -> None:
     assert first.outputs["answer"] == "[]"
     second = await stub.Invoke(request("rounds", question="two"), metadata=sent())
     assert second.outputs["answer"] == "[{'inputs': {'question': 'one'}, 'outputs': {'answer': '[]'}}]"
+
+
+async def test_a_folder_says_how_many_rounds_it_is_told(stub: Any) -> None:
+    for question in ("one", "two", "three"):
+        await stub.Invoke(request("rounds", question=question), metadata=sent())
+    run = await stub.Invoke(request("rounds", question="four"), metadata=sent())
+    told = literal_eval(run.outputs["answer"])
+    assert [each["inputs"]["question"] for each in told] == ["two", "three"]
 
 
 async def test_a_caller_that_brings_the_history_wins_for_that_call(stub: Any, store: SqlStore) -> None:

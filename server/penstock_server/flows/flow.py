@@ -42,6 +42,10 @@ class NodeStatus(StrEnum):
     BYPASSED = "BYPASSED"
 
 
+HISTORY_ROUNDS_MOST = 1000
+"""How many rounds of a session a flow may ask for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSpec:
     """A flow as its callers see it; the fields are those of `penstock.v1.Flow`."""

@@ -68,6 +68,17 @@ def read_flag(what: str, item: Item, key: str, problems: Problems) -> bool:
     return flag is not None and flag.value is True
 
 
+def read_count(what: str, item: Item, key: str, most: int, problems: Problems) -> int | None:
+    """Reads a key that is a whole number from 0 to `most`; None where it is not there."""
+    count = item.get(key)
+    if count is None or count.value is None:
+        return None
+    if type(count.value) is not int or not 0 <= count.value <= most:
+        problems.add(count, f"{what}: `{key}` must be a whole number from 0 to {most}")
+        return None
+    return count.value
+
+
 def text_of(item: Item | None) -> str:
     """The text of a scalar; empty where there is none."""
     return "" if item is None or isinstance(item.value, (dict, list)) else str(item.value).strip()

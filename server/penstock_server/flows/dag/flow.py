@@ -145,6 +145,7 @@ def _described(graph: Graph, plan: Plan, flow: str, version: str) -> tuple[FlowS
         chat_output=graph.chat_output,
         chat_history=graph.chat_history,
         history_form=HistoryForm.ROUNDS,
+        history_rounds_max=graph.history_rounds_max,
     )
     return spec, inputs
 

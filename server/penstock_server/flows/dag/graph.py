@@ -88,6 +88,8 @@ class Graph:
     chat_output: str
     allow_extra_inputs: bool = False
     """Whether callers may send inputs that are not declared; nothing sees them."""
+    history_rounds_max: int | None = None
+    """How many rounds of its session a chat flow gets; None leaves it to the service."""
 
     @property
     def online_nodes(self) -> tuple[NodeDeclaration, ...]:

@@ -7,8 +7,8 @@ from penstock_server.flows.problems import did_you_mean
 
 DOCUMENT = (
     "inputs", "outputs", "nodes", "node_variants", "environment_variables", "additional_includes", "description",
-    "allow_extra_inputs", "$schema", "id", "name", "display_name", "type", "path", "tags", "version", "language",
-    "message_format", "environment", "tools", "code", "metadata",
+    "allow_extra_inputs", "history_rounds_max", "$schema", "id", "name", "display_name", "type", "path", "tags",
+    "version", "language", "message_format", "environment", "tools", "code", "metadata",
 )  # fmt: skip
 """Of the document; those from `$schema` on are taken, and change nothing."""
 

@@ -6,8 +6,9 @@ from penstock_server.flows.callable import CHAT_HISTORY, CHAT_INPUT, CHAT_OUTPUT
 from penstock_server.flows.dag import checks, keys, noderead
 from penstock_server.flows.dag.graph import Graph, OutputDeclaration
 from penstock_server.flows.document import Item, Problems
+from penstock_server.flows.flow import HISTORY_ROUNDS_MOST
 from penstock_server.flows.inputs import Input
-from penstock_server.flows.valuetypes import read_flag, read_input, read_type, text_of
+from penstock_server.flows.valuetypes import read_count, read_flag, read_input, read_type, text_of
 
 
 def read(document: Item, problems: Problems) -> Graph:
@@ -32,6 +33,7 @@ def read(document: Item, problems: Problems) -> Graph:
         chat_history=chat_history,
         chat_output=_chat_output(outputs, problems) if chat_input else "",
         allow_extra_inputs=read_flag("the document", document, "allow_extra_inputs", problems),
+        history_rounds_max=read_count("the document", document, "history_rounds_max", HISTORY_ROUNDS_MOST, problems),
     )
     checks.check(graph, problems)
     return graph
