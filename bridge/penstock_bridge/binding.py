@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from penstock.values import InvalidValue
+from penstock_bridge.body import Body
 from penstock_bridge.codec import fields
 from penstock_bridge.codec.decode import Set, decoder, field_decoder
 from penstock_bridge.codec.document import TooManyValues
@@ -17,7 +18,7 @@ from penstock_bridge.codec.document import parse as parse_json
 from penstock_bridge.codec.encode import encoder, field_encoder, struct_json
 from penstock_bridge.codec.scalars import text_reader
 from penstock_bridge.errors import Problem, invalid_request, invalid_value
-from penstock_bridge.methods import Method
+from penstock_bridge.methods import INPUTS, Method, calls_flow
 from penstock_bridge.query import Query
 from penstock_bridge.templates import InvalidPath, Template, parse
 
@@ -45,16 +46,21 @@ class Binding:
     """The field of the response that is the answer; empty for the whole response."""
     query: Query
     variables: tuple[tuple[FieldPath, FieldDescriptor], ...]
-    fill: Callable[[Message, bytes], None]
+    fill: Callable[[Message, Body], None]
     """Writes the body into a request."""
 
-    def bind(self, segments: list[str], query: str, body: bytes) -> Message:
+    @property
+    def takes_form(self) -> bool:
+        """The body is the inputs of a flow, which may be a form as well."""
+        return self.body == INPUTS and calls_flow(self.method)
+
+    def bind(self, segments: list[str], query: str, body: Body) -> Message:
         """Builds the request: from the body first, then the query, then the path.
 
         Args:
             segments: the raw segments of the path.
             query: the raw query string.
-            body: the body; empty where there is none.
+            body: the body, parsed where it is a form; empty where there is none.
 
         Raises:
             Problem: INVALID_REQUEST, something does not fit; the field is named.
@@ -159,7 +165,7 @@ def _check_field(message: Descriptor, name: str, shown: str) -> None:
         raise InvalidBinding(f"{shown}: {name} is no field of {message.full_name}")
 
 
-def _filler(message: Descriptor, body: str) -> Callable[[Message, bytes], None]:
+def _filler(message: Descriptor, body: str) -> Callable[[Message, Body], None]:
     if not body:
         return _refuse_body
     root = "" if body == WHOLE else message.fields_by_name[body].json_name
@@ -173,9 +179,9 @@ def _filler(message: Descriptor, body: str) -> Callable[[Message, bytes], None]:
     else:
         fill = field_decoder(message.fields_by_name[body])
 
-    def read(target: Message, data: bytes) -> None:
+    def read(target: Message, data: Body) -> None:
         try:
-            document = parse_json(data)
+            document = parse_json(data) if isinstance(data, bytes) else data
         except TooManyValues as error:
             raise invalid_value(error, root) from None
         except InvalidValue as error:
@@ -188,7 +194,7 @@ def _filler(message: Descriptor, body: str) -> Callable[[Message, bytes], None]:
     return read
 
 
-def _refuse_body(target: Message, data: bytes) -> None:
+def _refuse_body(target: Message, data: Body) -> None:
     raise invalid_request("This path takes no body")
 
 

@@ -7,27 +7,40 @@ from aiohttp.web import RequestPayloadError
 from penstock.status import Code
 from penstock_bridge.config import BridgeConfig
 from penstock_bridge.errors import Problem, invalid_request, problem
-from penstock_bridge.negotiation import JSON
+from penstock_bridge.forms import is_form, parse_form
+from penstock_bridge.negotiation import FORM, JSON
 from penstock_bridge.reply import write
 from penstock_bridge.request import Request
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_json(request: Request, config: BridgeConfig) -> bytes:
-    """The body of a call, unparsed; empty where there is none.
+Body = bytes | dict[str, object]
+"""JSON, unparsed; or what a form holds. Empty where there is none."""
+
+
+async def read_body(request: Request, config: BridgeConfig, *, forms: bool) -> Body:
+    """The body of a call.
+
+    Args:
+        forms: whether it may be a form.
 
     Raises:
-        Problem: it is too large (413), too slow (408), compressed or no JSON (415), or not framed as HTTP asks (400).
+        Problem: it is too large (413), too slow (408), compressed or of another type (415), not framed as HTTP asks,
+            or no valid form (400).
     """
     if not request.body_exists:
         return b""
-    _check_form(request)
+    _check_encoding(request)
+    content_type = request.headers.get("Content-Type")
+    if forms and content_type is not None and is_form(content_type):
+        return await parse_form(await read(request, config), content_type)
+    _check_type(content_type, forms)
     return await read(request, config)
 
 
 async def read(request: Request, config: BridgeConfig) -> bytes:
-    """The body, whatever it holds. Raises like `read_json`."""
+    """The body, whatever it holds. Raises like `read_body`."""
     length = request.headers.get("Content-Length", "")
     # The parser has seen to it that it is a number.
     if length and int(length) > config.body_bytes_max:
@@ -59,17 +72,19 @@ async def _read_pieces(request: Request, config: BridgeConfig) -> bytes:
     return b"".join(pieces)
 
 
-def _check_form(request: Request) -> None:
-    headers = request.headers
-    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding != "identity":
         raise _unsupported("Send the body uncompressed, without the header Content-Encoding")
-    # This is more than order: a web page of another origin can make a browser send text or a form, with no question
-    # asked, but not JSON. So a page cannot start a flow of a service that asks for no token.
-    given = headers.get("Content-Type")
+
+
+def _check_type(given: str | None, forms: bool) -> None:
+    # This is more than order: a web page of another origin can make a browser send text, with no question asked, but
+    # not JSON. It can send a form, too; the guard refuses that by its Origin, where no token is asked for.
     if given is not None and not _is_json(given):
         kind = given.partition(";")[0].strip() or "nothing"
-        raise _unsupported(f"The body is JSON: send the header `Content-Type: {JSON}`, not {kind[:64]!r}")
+        what, more = ("JSON or a form", f" or `{FORM}`") if forms else ("JSON", "")
+        raise _unsupported(f"The body is {what}: send the header `Content-Type: {JSON}`{more}, not {kind[:64]!r}")
 
 
 def _is_json(content_type: str) -> bool:

@@ -11,7 +11,7 @@ from grpc.aio import EOF
 from penstock.v1 import run_pb2
 from penstock_bridge import metadata
 from penstock_bridge.binding import Binding, response_encoder
-from penstock_bridge.body import read_json
+from penstock_bridge.body import read_body
 from penstock_bridge.config import BridgeConfig
 from penstock_bridge.errors import Header, Problem, defect, invalid_request, unreachable
 from penstock_bridge.events import Teller, entries_of, teller, view_field
@@ -79,7 +79,7 @@ class RpcEndpoint:
         media_type = choose(_accept(request), self._offers)
         passed = metadata.request_metadata(headers, config.metadata_bytes_max)
         timeout_s = metadata.timeout_s(headers.get(metadata.TIMEOUT))
-        body = await read_json(request, config)
+        body = await read_body(request, config, forms=binding.takes_form)
         message = binding.bind(segments, request.query_raw, body)
         if media_type == JSON and self._unary is not None:
             return await self._answer(self._unary, message, passed, timeout_s)

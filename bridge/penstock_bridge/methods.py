@@ -14,8 +14,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
 from penstock.v1 import options_pb2
+from penstock_bridge.codec import fields
 
 PACKAGE = "penstock.v1"
+
+FLOW, INPUTS = "flow", "inputs"
+"""The fields by which a request that calls a flow is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,12 @@ class Method:
     def response(self) -> type[Message]:
         """The response's class."""
         return message_factory.GetMessageClass(self.output)
+
+
+def calls_flow(method: Method) -> bool:
+    """Whether the method executes a flow."""
+    members = method.input.fields_by_name
+    return FLOW in members and INPUTS in members and fields.type_name(members[INPUTS]) == fields.STRUCT
 
 
 def descriptor_set() -> FileDescriptorSet:

@@ -9,6 +9,7 @@ from penstock.status import Code
 from penstock_bridge.errors import Problem, problem
 
 JSON = "application/json"
+FORM = "multipart/form-data"
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
 

@@ -12,8 +12,8 @@ from penstock import __version__
 from penstock.v1.flow_pb2 import Flow
 from penstock_bridge.comments import Comments, comments
 from penstock_bridge.flow_schemas import FlowSchemas, flow_schemas
-from penstock_bridge.methods import PACKAGE
-from penstock_bridge.operations import FLOW, Operation, Operations, calls_flow
+from penstock_bridge.methods import FLOW, PACKAGE, calls_flow
+from penstock_bridge.operations import Operation, Operations
 from penstock_bridge.schemas import Schema, Schemas
 from penstock_bridge.templates import ANY, REST, Template
 from penstock_bridge.transcoder import Route

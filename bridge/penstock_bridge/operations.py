@@ -12,15 +12,16 @@ from penstock_bridge.comments import Comments, summary
 from penstock_bridge.errors import HTTP_STATUS
 from penstock_bridge.events import DONE, ERROR, Entries, entries_of
 from penstock_bridge.flow_schemas import FlowSchemas
+from penstock_bridge.form_content import form_content
 from penstock_bridge.frames import FRAMES
-from penstock_bridge.methods import Method
-from penstock_bridge.negotiation import JSON, NDJSON, SSE
+from penstock_bridge.methods import FLOW, INPUTS, calls_flow
+from penstock_bridge.negotiation import FORM, JSON, NDJSON, SSE
 from penstock_bridge.query import FieldPath, takes_text
 from penstock_bridge.schemas import COMPONENTS, Schema, Schemas, is_required
 from penstock_bridge.transcoder import Route
 
-FLOW, INPUTS, OUTPUTS = "flow", "inputs", "outputs"
-"""The fields by which a request that calls a flow, and its response, are known."""
+OUTPUTS = "outputs"
+"""The field of a response with the outputs of a flow."""
 
 Operation = dict[str, Any]
 
@@ -96,7 +97,11 @@ class Operations:
             schema = flow.inputs
         else:
             schema = self._schemas.field(message.fields_by_name[binding.body])
-        return {"required": flow is not None and flow.needs_inputs, "content": {JSON: {"schema": schema}}}
+        content = {JSON: {"schema": schema}}
+        if binding.takes_form:
+            known = self._schemas.components[flow.inputs["$ref"].removeprefix(COMPONENTS)] if flow else schema
+            content[FORM] = form_content(known)
+        return {"required": flow is not None and flow.needs_inputs, "content": content}
 
     def _responses(self, route: Route, flow: FlowSchemas | None) -> Schema:
         binding = route.binding
@@ -137,12 +142,6 @@ class Operations:
 
     def _events(self, entries: Entries) -> dict[str, Schema]:
         return {kind.name: self._schemas.message(fields.message_type(kind)) for kind in entries.kinds}
-
-
-def calls_flow(method: Method) -> bool:
-    """Whether the method executes a flow."""
-    members = method.input.fields_by_name
-    return FLOW in members and INPUTS in members and fields.type_name(members[INPUTS]) == fields.STRUCT
 
 
 def _leaves(

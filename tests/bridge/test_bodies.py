@@ -60,7 +60,7 @@ async def test_whole_numbers_stay_whole(bridge, web):
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "application/jsonx"]
+    "kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/mixed; boundary=x", "application/jsonx"]
 )
 async def test_another_media_type_is_refused_with_what_to_send(bridge, server, web, reason_of, kind):
     async with web.post(bridge, "/", data=b"{}", headers={"Content-Type": kind}) as answer:

@@ -87,6 +87,43 @@ async def test_the_default_flow_types_the_root_and_run(bridge, server, web):
     assert "#/components/parameters/Chat-Session-Id" in names
 
 
+async def test_paths_that_take_a_flows_inputs_take_them_as_a_form(bridge, server, web):
+    image = {"anyOf": [{"type": "string"}, {"type": "object"}], "description": "An image.", "x-media": "image"}
+    properties = {
+        "question": {"type": "string"},
+        "any": {},
+        "top": {"type": "integer"},
+        "filter": {"$ref": "#/$defs/Filter"},
+        "image": image,
+        "maybe": {"anyOf": [image, {"type": "null"}], "default": None},
+        "files": {"type": "array", "items": image | {"x-media": "file"}},
+    }
+    server.flows = [flow("docs-qa", properties=properties)]
+    document = await fetch(web, bridge)
+    validate(document)
+    binary = {"type": "string", "format": "binary"}
+    for path in ("/", "/run"):
+        form = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
+        assert form["schema"]["required"] == ["question"]
+        assert form["schema"]["properties"] == {
+            "question": {"type": "string"},
+            "any": {},
+            "top": {"type": "integer"},
+            "filter": {"$ref": "#/components/schemas/docs-qa.inputs/$defs/Filter"},
+            "image": binary | {"description": "An image."},
+            "maybe": binary,
+            "files": {"type": "array", "items": binary},
+        }
+        assert form["encoding"] == {name: {"contentType": "application/json"} for name in ("top", "filter")}
+    takers = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert takers == {"/", "/run"}
+
+
 async def test_every_flow_has_paths_of_its_own(bridge, server, web):
     server.flows = [flow("docs-qa"), flow("other")]
     document = await fetch(web, bridge)

@@ -31,8 +31,7 @@ def parse(body: bytes) -> object:
         InvalidValue: it is no JSON, names a key twice in one object, or nests deeper than `DEPTH_MAX`.
         TooManyValues: what parsing costs depends on the values and not on the bytes, so they are counted before.
     """
-    if len(body) > DOCUMENT_VALUES_MAX and _has_too_many_values(body):
-        raise TooManyValues
+    check_values(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -43,6 +42,12 @@ def parse(body: bytes) -> object:
     if _count_keys(document) != body.count(b'":') or _SPACED_COLON.search(body):
         json.loads(body, object_pairs_hook=_refuse_duplicates)
     return document
+
+
+def check_values(body: bytes) -> None:
+    """Raises TooManyValues where a document, or several with commas between them, would hold too many values."""
+    if len(body) > DOCUMENT_VALUES_MAX and _has_too_many_values(body):
+        raise TooManyValues
 
 
 _TOO_DEEP = "depth limit exceeded"

@@ -121,12 +121,14 @@ def _file(source: Source, content: bytes, fetched_type: str) -> File:
     return File(source.address, content=content, **attributes)
 
 
-def _forms(what: str, **more: Any) -> WithJsonSchema:
-    described = f"{what}: an http(s) address, a data URL or base64; or an object that holds one of them."
+def _forms(kind: str, example: str) -> WithJsonSchema:
+    forms = "an http(s) address, a data URL or base64; or an object that holds one of them"
     return WithJsonSchema({
-        "description": described,
+        "description": f"{'An' if kind == 'image' else 'A'} {kind}: {forms}.",
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", "minProperties": 1}],
-        **more,
+        "examples": [example],
+        # The bridge tells by it which parts of a form are files.
+        "x-media": kind,
     })  # fmt: skip
 
 
@@ -136,10 +138,10 @@ def _told(value: Any) -> Any:
 
 _JSON = PlainSerializer(_told, when_used="json")
 
-IMAGE: Any = Annotated[Any, PlainValidator(read_image), _JSON, _forms("An image", examples=[SAMPLE_IMAGE])]
+IMAGE: Any = Annotated[Any, PlainValidator(read_image), _JSON, _forms("image", SAMPLE_IMAGE)]
 """The hint of an image."""
 
-FILE: Any = Annotated[Any, PlainValidator(read_file), _JSON, _forms("A file", examples=["data:text/plain,hello"])]
+FILE: Any = Annotated[Any, PlainValidator(read_file), _JSON, _forms("file", "data:text/plain,hello")]
 """The hint of a file."""
 
 LIST: Any = Annotated[list[Any], AfterValidator(with_images)]
