@@ -4,9 +4,9 @@
     ├── InvalidRequest          the request itself is wrong; names the fields
     ├── InputRefused            the flow raised `penstock.flow.InvalidInput`
     ├── TokenInvalid, NotAllowed
-    ├── FlowNotFound, SessionNotFound, MessageNotFound
-    ├── IdempotencyKeyReused, StoreDisabled
-    ├── MessageTooLarge, RunTooLarge, TooManyRuns
+    ├── FlowNotFound, SessionNotFound, RunNotFound, MessageNotFound
+    ├── IdempotencyKeyReused, StoreDisabled, CursorExpired
+    ├── MessageTooLarge, RunTooLarge, TooManyRuns, SessionBusy
     ├── FlowFailed              the flow's own code raised
     ├── UpstreamUnavailable, ModelRefused
     ├── RunCanceled, DeadlineExceeded, ReaderStalled
@@ -83,6 +83,15 @@ class SessionNotFound(Failure):
         return cls(f"there is no session {session!r}", metadata={"session": session})
 
 
+class RunNotFound(Failure):
+    """There is no run of this id that the caller may reach."""
+
+    @classmethod
+    def of(cls, run: str) -> "RunNotFound":
+        """The error for this id; the same for a run of another user, which must not be told apart."""
+        return cls(f"there is no run {run!r}", metadata={"run": run})
+
+
 class MessageNotFound(Failure):
     """There is no message of this id in the session."""
 
@@ -95,6 +104,10 @@ class StoreDisabled(Failure):
     """The service keeps nothing, and the call is about what is kept."""
 
 
+class CursorExpired(Failure):
+    """A run's log no longer holds, or never held, the entry after which it is to be told."""
+
+
 class MessageTooLarge(Failure):
     """A message is larger than `message_bytes_max`."""
 
@@ -104,7 +117,11 @@ class RunTooLarge(Failure):
 
 
 class TooManyRuns(Failure):
-    """As many runs execute as the service allows."""
+    """As many runs execute and wait as the service allows."""
+
+
+class SessionBusy(Failure):
+    """Another run of the session has not ended."""
 
 
 class FlowFailed(Failure):
@@ -163,12 +180,15 @@ TABLE: dict[type[Failure], tuple[Code, str]] = {
     NotAllowed: (Code.PERMISSION_DENIED, "NOT_ALLOWED"),
     FlowNotFound: (Code.NOT_FOUND, "FLOW_NOT_FOUND"),
     SessionNotFound: (Code.NOT_FOUND, "SESSION_NOT_FOUND"),
+    RunNotFound: (Code.NOT_FOUND, "RUN_NOT_FOUND"),
     MessageNotFound: (Code.NOT_FOUND, "MESSAGE_NOT_FOUND"),
     IdempotencyKeyReused: (Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED"),
     StoreDisabled: (Code.UNIMPLEMENTED, "STORE_DISABLED"),
+    CursorExpired: (Code.OUT_OF_RANGE, "CURSOR_EXPIRED"),
     MessageTooLarge: (Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     RunTooLarge: (Code.RESOURCE_EXHAUSTED, "RUN_TOO_LARGE"),
     TooManyRuns: (Code.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS"),
+    SessionBusy: (Code.ABORTED, "SESSION_BUSY"),
     FlowFailed: (Code.UNKNOWN, "FLOW_FAILED"),
     UpstreamUnavailable: (Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
     ModelRefused: (Code.FAILED_PRECONDITION, "MODEL_REFUSED"),

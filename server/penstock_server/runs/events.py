@@ -28,6 +28,25 @@ class RunStatus(IntEnum):
         return self >= RunStatus.SUCCEEDED
 
 
+class OnBusy(IntEnum):
+    """What a run does while another of its session lives; names and numbers are those of `penstock.v1.InvokeOptions`."""
+
+    QUEUE = 1
+    REJECT = 2
+    INTERRUPT = 3
+
+
+class OnDisconnect(IntEnum):
+    """What becomes of a run that nobody follows any more; the numbers of the first two are the contract's."""
+
+    CANCEL = 1
+    """It is cancelled when its caller leaves."""
+    CONTINUE = 2
+    """It goes on to its end."""
+    LINGER = 3
+    """It goes on for `disconnect_grace_s`, and is cancelled then unless somebody watches it."""
+
+
 @dataclass(slots=True)
 class RunStarted:
     """The run was accepted."""
@@ -74,6 +93,8 @@ class RunFinished:
     input_tokens: int
     output_tokens: int
     end_time: datetime
+    lost_after: int | None = None
+    """The last entry that is left of what a dead owner had numbered; None where nothing is missing."""
     sequence: int = 0
 
 

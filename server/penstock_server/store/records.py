@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from penstock_server.errors import Failure
 from penstock_server.flows.flow import NodeRecord
-from penstock_server.runs.events import RunStatus
+from penstock_server.runs.events import Event, OnBusy, OnDisconnect, RunFinished, RunStatus
 
 JsonObject = Mapping[str, object]
 T = TypeVar("T")
@@ -72,6 +72,14 @@ class Acceptance:
     idempotency: Idempotency | None = None
     stored: bool = True
     """Whether anything is written at all. If not, the session is checked, and its rounds are read."""
+    on_busy: OnBusy = OnBusy.QUEUE
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
+    queued: bool = False
+    """Whether it has to wait although its session is free: the instance executes as many runs as it may."""
+    session_queue_max: int = 16
+    """How many runs of one session may wait."""
+    sequence_reserved: int = 0
+    """Up to which number the owner may send events before it reserves more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +105,31 @@ class Accepted:
     attempt: int = 1
     """Which execution of the run this is. A write by another attempt is refused."""
     rounds: Sequence[Round] = ()
-    """The latest completed rounds of the session, the oldest first."""
+    """The latest completed rounds of the session, the oldest first. A run that waits gets them when it starts."""
+    status: RunStatus = RunStatus.RUNNING
+    """RUNNING, or QUEUED where the run has to wait."""
+    interrupts: Sequence[str] = ()
+    """The runs of its session that were asked to end because this one came (`OnBusy.INTERRUPT`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A queued run that would begin to execute."""
+
+    accepted: Accepted
+    history_rounds_max: int
+    start_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appending:
+    """Events that are to be added to a run's log."""
+
+    accepted: Accepted
+    events: Sequence[Event]
+    """Without gaps, in order; those that the log has already are not added again. None only reserves."""
+    sequence_reserved: int
+    """Up to which number the owner may send events from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +152,41 @@ class Ending:
     output_tokens: int
     start_time: datetime | None
     end_time: datetime
+    last_sequence: int
+    """The number of the run's terminal event."""
+    events: Sequence[Event] = ()
+    """What the log may not have yet, without the terminal event; what it has already is not added again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """A part of a run's log."""
+
+    events: Sequence[Event]
+    """What follows the position that was asked for, without gaps."""
+    end: RunFinished | None
+    """The terminal event, where these are the last events before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A run whose owner died, taken over."""
+
+    record: "RunRecord"
+    accepted: Accepted
+    """With the attempt of its new owner."""
+    on_disconnect: OnDisconnect
+    sequence_reserved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errands:
+    """What others want of an instance, for the runs that it owns."""
+
+    cancel: Sequence[str]
+    """Runs that somebody asked to end."""
+    start: Sequence[str]
+    """Queued runs with no live run of their session before them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +299,17 @@ class MessageFilter:
     said: TimeRange = field(default_factory=TimeRange)
     status: RunStatus | None = None
     newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are asked for; an empty text is no condition."""
+
+    scope: Scope
+    session: str = ""
+    flow: str = ""
+    status: RunStatus | None = None
+    accepted: TimeRange = field(default_factory=TimeRange)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,12 +56,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The `Idempotency-Key` was used for another request. Status ALREADY_EXISTS (HTTP 409)."""
     STORE_DISABLED: _ErrorReason.ValueType  # 28
     """This service keeps no sessions and messages: it was started with `--no-store`. Status UNIMPLEMENTED (HTTP 501)."""
+    CURSOR_EXPIRED: _ErrorReason.ValueType  # 29
+    """The entries after the number that was given are no longer kept (`resume_window_s`), or the run has no such number:
+    read the run itself. Status OUT_OF_RANGE (HTTP 400).
+    """
     MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 30
     """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
     RUN_TOO_LARGE: _ErrorReason.ValueType  # 31
     """The run produced more than `run_log_bytes_max`. Status RESOURCE_EXHAUSTED (HTTP 413)."""
     TOO_MANY_RUNS: _ErrorReason.ValueType  # 32
-    """The service runs as many calls as it may; `RetryInfo` says when to try again. Status RESOURCE_EXHAUSTED (HTTP 429)."""
+    """As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
+    to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
+    """
+    SESSION_BUSY: _ErrorReason.ValueType  # 33
+    """Another run of the session has not ended, and the call asked not to wait (`on_busy = REJECT`), or waited for as long
+    as it may (`queue_wait_s`). Status ABORTED (HTTP 409).
+    """
     FLOW_FAILED: _ErrorReason.ValueType  # 40
     """The flow's own code raised; the metadata names the `flow`, the `node` and the `run`. Status UNKNOWN (HTTP 500)."""
     UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 41
@@ -79,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     DRAINING: _ErrorReason.ValueType  # 60
     """The server is stopping and takes no new calls; `RetryInfo` says when to try again. Status UNAVAILABLE (HTTP 503)."""
     RUN_INTERRUPTED: _ErrorReason.ValueType  # 61
-    """The run ended with the server that executed it. Status UNAVAILABLE (HTTP 503)."""
+    """The run ended with the server that executed it; what was said until then is kept. Status UNAVAILABLE (HTTP 503)."""
     SERVER_UNREACHABLE: _ErrorReason.ValueType  # 62
     """The bridge does not reach its server. Status UNAVAILABLE (HTTP 503)."""
     STORE_UNAVAILABLE: _ErrorReason.ValueType  # 63
@@ -130,12 +140,22 @@ IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 27
 """The `Idempotency-Key` was used for another request. Status ALREADY_EXISTS (HTTP 409)."""
 STORE_DISABLED: ErrorReason.ValueType  # 28
 """This service keeps no sessions and messages: it was started with `--no-store`. Status UNIMPLEMENTED (HTTP 501)."""
+CURSOR_EXPIRED: ErrorReason.ValueType  # 29
+"""The entries after the number that was given are no longer kept (`resume_window_s`), or the run has no such number:
+read the run itself. Status OUT_OF_RANGE (HTTP 400).
+"""
 MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 30
 """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
 RUN_TOO_LARGE: ErrorReason.ValueType  # 31
 """The run produced more than `run_log_bytes_max`. Status RESOURCE_EXHAUSTED (HTTP 413)."""
 TOO_MANY_RUNS: ErrorReason.ValueType  # 32
-"""The service runs as many calls as it may; `RetryInfo` says when to try again. Status RESOURCE_EXHAUSTED (HTTP 429)."""
+"""As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
+to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
+"""
+SESSION_BUSY: ErrorReason.ValueType  # 33
+"""Another run of the session has not ended, and the call asked not to wait (`on_busy = REJECT`), or waited for as long
+as it may (`queue_wait_s`). Status ABORTED (HTTP 409).
+"""
 FLOW_FAILED: ErrorReason.ValueType  # 40
 """The flow's own code raised; the metadata names the `flow`, the `node` and the `run`. Status UNKNOWN (HTTP 500)."""
 UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 41
@@ -153,7 +173,7 @@ BODY_TIMEOUT: ErrorReason.ValueType  # 53
 DRAINING: ErrorReason.ValueType  # 60
 """The server is stopping and takes no new calls; `RetryInfo` says when to try again. Status UNAVAILABLE (HTTP 503)."""
 RUN_INTERRUPTED: ErrorReason.ValueType  # 61
-"""The run ended with the server that executed it. Status UNAVAILABLE (HTTP 503)."""
+"""The run ended with the server that executed it; what was said until then is kept. Status UNAVAILABLE (HTTP 503)."""
 SERVER_UNREACHABLE: ErrorReason.ValueType  # 62
 """The bridge does not reach its server. Status UNAVAILABLE (HTTP 503)."""
 STORE_UNAVAILABLE: ErrorReason.ValueType  # 63

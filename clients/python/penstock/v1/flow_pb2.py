@@ -29,7 +29,7 @@ from penstock.v1 import options_pb2 as penstock_dot_v1_dot_options__pb2
 from penstock.v1 import run_pb2 as penstock_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16penstock/v1/flow.proto\x12\x0bpenstock.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19penstock/v1/options.proto\x1a\x15penstock/v1/run.proto\"\xae\x03\n\x04\x46low\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.penstock.v1.Flow.Kind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x11streaming_outputs\x18\x06 \x03(\t\x12\x10\n\x08snapshot\x18\x07 \x01(\t\x12-\n\x06labels\x18\x08 \x03(\x0b\x32\x1d.penstock.v1.Flow.LabelsEntry\x12\x12\n\nchat_input\x18\t \x01(\t\x12\x13\n\x0b\x63hat_output\x18\n \x01(\t\x12\x14\n\x0c\x63hat_history\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08STANDARD\x10\x01\x12\x08\n\x04\x43HAT\x10\x02\"E\n\x10ListFlowsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"N\n\x11ListFlowsResponse\x12 \n\x05\x66lows\x18\x01 \x03(\x0b\x32\x11.penstock.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x0eGetFlowRequest\x12\x12\n\x04\x66low\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xaf\x01\n\rInvokeRequest\x12\x12\n\x04\x66low\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x06inputs\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x31\n\x07options\x18\x03 \x01(\x0b\x32\x1a.penstock.v1.InvokeOptionsB\x04\xe2\x41\x01\x01\x12(\n\x04view\x18\x04 \x01(\x0e\x32\x14.penstock.v1.RunViewB\x04\xe2\x41\x01\x01\"\xc2\x01\n\rInvokeOptions\x12\x44\n\ron_disconnect\x18\x02 \x01(\x0e\x32\'.penstock.v1.InvokeOptions.OnDisconnectB\x04\xe2\x41\x01\x01\x12\x18\n\x05store\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\"G\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\n\n\x06\x43\x41NCEL\x10\x01\x12\x0c\n\x08\x43ONTINUE\x10\x02\x42\x08\n\x06_store\"=\n\x14InvokeStreamResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.penstock.v1.RunEvent2\xd2\x03\n\x0b\x46lowService\x12\x61\n\tListFlows\x12\x1d.penstock.v1.ListFlowsRequest\x1a\x1e.penstock.v1.ListFlowsResponse\"\x15\xd0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/flows\x12W\n\x07GetFlow\x12\x1b.penstock.v1.GetFlowRequest\x1a\x11.penstock.v1.Flow\"\x1c\xd0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/flows/{flow}\x12\x80\x01\n\x06Invoke\x12\x1a.penstock.v1.InvokeRequest\x1a\x10.penstock.v1.Run\"H\x82\xd3\xe4\x93\x02\x42\"\x17/v1/flows/{flow}:invoke:\x01*Z\x14\"\x01/:\x06inputsb\x07outputsZ\x0e\"\x04/run:\x06inputs\x12\x83\x01\n\x0cInvokeStream\x12\x1a.penstock.v1.InvokeRequest\x1a!.penstock.v1.InvokeStreamResponse\"2\xca\xf3\x18\x06Invoke\x82\xd3\xe4\x93\x02\"\"\x1d/v1/flows/{flow}:invokeStream:\x01*0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16penstock/v1/flow.proto\x12\x0bpenstock.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19penstock/v1/options.proto\x1a\x15penstock/v1/run.proto\"\xae\x03\n\x04\x46low\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.penstock.v1.Flow.Kind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\x0cinput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x11streaming_outputs\x18\x06 \x03(\t\x12\x10\n\x08snapshot\x18\x07 \x01(\t\x12-\n\x06labels\x18\x08 \x03(\x0b\x32\x1d.penstock.v1.Flow.LabelsEntry\x12\x12\n\nchat_input\x18\t \x01(\t\x12\x13\n\x0b\x63hat_output\x18\n \x01(\t\x12\x14\n\x0c\x63hat_history\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08STANDARD\x10\x01\x12\x08\n\x04\x43HAT\x10\x02\"E\n\x10ListFlowsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"N\n\x11ListFlowsResponse\x12 \n\x05\x66lows\x18\x01 \x03(\x0b\x32\x11.penstock.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x0eGetFlowRequest\x12\x12\n\x04\x66low\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xaf\x01\n\rInvokeRequest\x12\x12\n\x04\x66low\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x06inputs\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x31\n\x07options\x18\x03 \x01(\x0b\x32\x1a.penstock.v1.InvokeOptionsB\x04\xe2\x41\x01\x01\x12(\n\x04view\x18\x04 \x01(\x0e\x32\x14.penstock.v1.RunViewB\x04\xe2\x41\x01\x01\"\xdf\x02\n\rInvokeOptions\x12\x38\n\x07on_busy\x18\x01 \x01(\x0e\x32!.penstock.v1.InvokeOptions.OnBusyB\x04\xe2\x41\x01\x01\x12\x44\n\ron_disconnect\x18\x02 \x01(\x0e\x32\'.penstock.v1.InvokeOptions.OnDisconnectB\x04\xe2\x41\x01\x01\x12\x18\n\nbackground\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\x05store\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\"G\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\t\n\x05QUEUE\x10\x01\x12\n\n\x06REJECT\x10\x02\x12\r\n\tINTERRUPT\x10\x03\"G\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\n\n\x06\x43\x41NCEL\x10\x01\x12\x0c\n\x08\x43ONTINUE\x10\x02\x42\x08\n\x06_store\"=\n\x14InvokeStreamResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.penstock.v1.RunEvent2\xfd\x03\n\x0b\x46lowService\x12\x61\n\tListFlows\x12\x1d.penstock.v1.ListFlowsRequest\x1a\x1e.penstock.v1.ListFlowsResponse\"\x15\xd0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/flows\x12W\n\x07GetFlow\x12\x1b.penstock.v1.GetFlowRequest\x1a\x11.penstock.v1.Flow\"\x1c\xd0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/flows/{flow}\x12\xab\x01\n\x06Invoke\x12\x1a.penstock.v1.InvokeRequest\x1a\x10.penstock.v1.Run\"s\xe2\xf3\x18\'\n\x12options.background\x12\x11RunService.GetRun\x82\xd3\xe4\x93\x02\x42\"\x17/v1/flows/{flow}:invoke:\x01*Z\x14\"\x01/:\x06inputsb\x07outputsZ\x0e\"\x04/run:\x06inputs\x12\x83\x01\n\x0cInvokeStream\x12\x1a.penstock.v1.InvokeRequest\x1a!.penstock.v1.InvokeStreamResponse\"2\xca\xf3\x18\x06Invoke\x82\xd3\xe4\x93\x02\"\"\x1d/v1/flows/{flow}:invokeStream:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,8 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOKEREQUEST'].fields_by_name['options']._serialized_options = b'\342A\001\001'
   _globals['_INVOKEREQUEST'].fields_by_name['view']._loaded_options = None
   _globals['_INVOKEREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\001'
+  _globals['_INVOKEOPTIONS'].fields_by_name['on_busy']._loaded_options = None
+  _globals['_INVOKEOPTIONS'].fields_by_name['on_busy']._serialized_options = b'\342A\001\001'
   _globals['_INVOKEOPTIONS'].fields_by_name['on_disconnect']._loaded_options = None
   _globals['_INVOKEOPTIONS'].fields_by_name['on_disconnect']._serialized_options = b'\342A\001\001'
+  _globals['_INVOKEOPTIONS'].fields_by_name['background']._loaded_options = None
+  _globals['_INVOKEOPTIONS'].fields_by_name['background']._serialized_options = b'\342A\001\001'
   _globals['_INVOKEOPTIONS'].fields_by_name['store']._loaded_options = None
   _globals['_INVOKEOPTIONS'].fields_by_name['store']._serialized_options = b'\342A\001\001'
   _globals['_FLOWSERVICE'].methods_by_name['ListFlows']._loaded_options = None
@@ -61,7 +65,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLOWSERVICE'].methods_by_name['GetFlow']._loaded_options = None
   _globals['_FLOWSERVICE'].methods_by_name['GetFlow']._serialized_options = b'\320\363\030\001\202\323\344\223\002\022\022\020/v1/flows/{flow}'
   _globals['_FLOWSERVICE'].methods_by_name['Invoke']._loaded_options = None
-  _globals['_FLOWSERVICE'].methods_by_name['Invoke']._serialized_options = b'\202\323\344\223\002B\"\027/v1/flows/{flow}:invoke:\001*Z\024\"\001/:\006inputsb\007outputsZ\016\"\004/run:\006inputs'
+  _globals['_FLOWSERVICE'].methods_by_name['Invoke']._serialized_options = b'\342\363\030\'\n\022options.background\022\021RunService.GetRun\202\323\344\223\002B\"\027/v1/flows/{flow}:invoke:\001*Z\024\"\001/:\006inputsb\007outputsZ\016\"\004/run:\006inputs'
   _globals['_FLOWSERVICE'].methods_by_name['InvokeStream']._loaded_options = None
   _globals['_FLOWSERVICE'].methods_by_name['InvokeStream']._serialized_options = b'\312\363\030\006Invoke\202\323\344\223\002\"\"\035/v1/flows/{flow}:invokeStream:\001*'
   _globals['_FLOW']._serialized_start=183
@@ -79,11 +83,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOKEREQUEST']._serialized_start=805
   _globals['_INVOKEREQUEST']._serialized_end=980
   _globals['_INVOKEOPTIONS']._serialized_start=983
-  _globals['_INVOKEOPTIONS']._serialized_end=1177
-  _globals['_INVOKEOPTIONS_ONDISCONNECT']._serialized_start=1096
-  _globals['_INVOKEOPTIONS_ONDISCONNECT']._serialized_end=1167
-  _globals['_INVOKESTREAMRESPONSE']._serialized_start=1179
-  _globals['_INVOKESTREAMRESPONSE']._serialized_end=1240
-  _globals['_FLOWSERVICE']._serialized_start=1243
-  _globals['_FLOWSERVICE']._serialized_end=1709
+  _globals['_INVOKEOPTIONS']._serialized_end=1334
+  _globals['_INVOKEOPTIONS_ONBUSY']._serialized_start=1180
+  _globals['_INVOKEOPTIONS_ONBUSY']._serialized_end=1251
+  _globals['_INVOKEOPTIONS_ONDISCONNECT']._serialized_start=1253
+  _globals['_INVOKEOPTIONS_ONDISCONNECT']._serialized_end=1324
+  _globals['_INVOKESTREAMRESPONSE']._serialized_start=1336
+  _globals['_INVOKESTREAMRESPONSE']._serialized_end=1397
+  _globals['_FLOWSERVICE']._serialized_start=1400
+  _globals['_FLOWSERVICE']._serialized_end=1909
 # @@protoc_insertion_point(module_scope)

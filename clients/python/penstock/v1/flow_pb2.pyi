@@ -254,6 +254,33 @@ class InvokeOptions(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _OnBusy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnBusyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[InvokeOptions._OnBusy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_BUSY_UNSPECIFIED: InvokeOptions._OnBusy.ValueType  # 0
+        """QUEUE."""
+        QUEUE: InvokeOptions._OnBusy.ValueType  # 1
+        """The run waits for those before it, `queue_wait_s` at most."""
+        REJECT: InvokeOptions._OnBusy.ValueType  # 2
+        """The call is refused, with SESSION_BUSY."""
+        INTERRUPT: InvokeOptions._OnBusy.ValueType  # 3
+        """Those before it are cancelled; what they have said until then is kept."""
+
+    class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
+        """What becomes of a run whose session has another that has not ended."""
+
+    ON_BUSY_UNSPECIFIED: InvokeOptions.OnBusy.ValueType  # 0
+    """QUEUE."""
+    QUEUE: InvokeOptions.OnBusy.ValueType  # 1
+    """The run waits for those before it, `queue_wait_s` at most."""
+    REJECT: InvokeOptions.OnBusy.ValueType  # 2
+    """The call is refused, with SESSION_BUSY."""
+    INTERRUPT: InvokeOptions.OnBusy.ValueType  # 3
+    """Those before it are cancelled; what they have said until then is kept."""
+
     class _OnDisconnect:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -261,9 +288,11 @@ class InvokeOptions(_message.Message):
     class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[InvokeOptions._OnDisconnect.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ON_DISCONNECT_UNSPECIFIED: InvokeOptions._OnDisconnect.ValueType  # 0
-        """CANCEL; for a run with an `Idempotency-Key`, CONTINUE."""
+        """A run that was called by InvokeStream, or with an `Idempotency-Key`, goes on for `disconnect_grace_s`, and is
+        cancelled then unless somebody watches it. Any other, and one that is not stored, is cancelled at once.
+        """
         CANCEL: InvokeOptions._OnDisconnect.ValueType  # 1
-        """The run is cancelled."""
+        """The run is cancelled at once."""
         CONTINUE: InvokeOptions._OnDisconnect.ValueType  # 2
         """The run goes on to its end."""
 
@@ -271,31 +300,45 @@ class InvokeOptions(_message.Message):
         """What becomes of a run whose caller leaves before it ends."""
 
     ON_DISCONNECT_UNSPECIFIED: InvokeOptions.OnDisconnect.ValueType  # 0
-    """CANCEL; for a run with an `Idempotency-Key`, CONTINUE."""
+    """A run that was called by InvokeStream, or with an `Idempotency-Key`, goes on for `disconnect_grace_s`, and is
+    cancelled then unless somebody watches it. Any other, and one that is not stored, is cancelled at once.
+    """
     CANCEL: InvokeOptions.OnDisconnect.ValueType  # 1
-    """The run is cancelled."""
+    """The run is cancelled at once."""
     CONTINUE: InvokeOptions.OnDisconnect.ValueType  # 2
     """The run goes on to its end."""
 
+    ON_BUSY_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
+    on_busy: Global___InvokeOptions.OnBusy.ValueType
+    """What to do while another run of the session has not ended. Runs of one session execute one after the other, in the
+    order in which they were accepted, so that each is told of all that was said before it. It concerns flows whose
+    conversations are kept.
+    """
     on_disconnect: Global___InvokeOptions.OnDisconnect.ValueType
-    """What becomes of the run when the caller leaves before it ends. A deadline that passes is a leaving, too. By default
-    it is cancelled; a run with an `Idempotency-Key` goes on, for the caller to come back for.
+    """What becomes of the run when the caller leaves before it ends. A deadline that passes is a leaving, too."""
+    background: _builtins.bool
+    """Whether Invoke answers at once with the run as it was accepted. It goes on to its end; GetRun and WatchRun tell of it.
+    Over HTTP the answer is 202, with the run's address in `Location`. InvokeStream does not take it.
     """
     store: _builtins.bool
     """Whether the run and what was said in it are stored; they are, unless this is false. A run that is not stored still
-    reads the history of its session. It takes no `Idempotency-Key`.
+    reads the history of its session. It takes no `Idempotency-Key` and no `background`, waits for no other run, and
+    cannot be resumed.
     """
     def __init__(
         self,
         *,
+        on_busy: Global___InvokeOptions.OnBusy.ValueType = ...,
         on_disconnect: Global___InvokeOptions.OnDisconnect.ValueType = ...,
+        background: _builtins.bool = ...,
         store: _builtins.bool | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "store", b"store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "on_disconnect", b"on_disconnect", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "background", b"background", "on_busy", b"on_busy", "on_disconnect", b"on_disconnect", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
     _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015

@@ -87,7 +87,8 @@ class FlowServiceServicer(object):
     def Invoke(self, request, context):
         """Executes a flow and answers when it ends.
 
-        A run that does not succeed is answered with its error, never with a Run.
+        A run that does not succeed is answered with its error, never with a Run. With `options.background`, the answer is
+        the run as it was accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +97,8 @@ class FlowServiceServicer(object):
     def InvokeStream(self, request, context):
         """Executes a flow and tells the run's log while it grows.
 
-        The initial metadata is sent once the run was accepted. The stream ends with `run_finished`, and then with the
+        The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
+        stream ends with `run_finished`, and then with the
         status of the run: OK, or the error that Invoke would have answered with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

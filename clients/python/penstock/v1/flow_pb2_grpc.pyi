@@ -46,12 +46,14 @@ class FlowServiceStub:
     Invoke: _grpc.UnaryUnaryMultiCallable[_flow_pb2.InvokeRequest, _run_pb2.Run]
     """Executes a flow and answers when it ends.
 
-    A run that does not succeed is answered with its error, never with a Run.
+    A run that does not succeed is answered with its error, never with a Run. With `options.background`, the answer is
+    the run as it was accepted.
     """
     InvokeStream: _grpc.UnaryStreamMultiCallable[_flow_pb2.InvokeRequest, _flow_pb2.InvokeStreamResponse]
     """Executes a flow and tells the run's log while it grows.
 
-    The initial metadata is sent once the run was accepted. The stream ends with `run_finished`, and then with the
+    The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
+    stream ends with `run_finished`, and then with the
     status of the run: OK, or the error that Invoke would have answered with.
     """
 
@@ -72,12 +74,14 @@ class FlowServiceAsyncStub(FlowServiceStub):
     Invoke: _aio.UnaryUnaryMultiCallable[_flow_pb2.InvokeRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Executes a flow and answers when it ends.
 
-    A run that does not succeed is answered with its error, never with a Run.
+    A run that does not succeed is answered with its error, never with a Run. With `options.background`, the answer is
+    the run as it was accepted.
     """
     InvokeStream: _aio.UnaryStreamMultiCallable[_flow_pb2.InvokeRequest, _flow_pb2.InvokeStreamResponse]  # type: ignore[assignment]
     """Executes a flow and tells the run's log while it grows.
 
-    The initial metadata is sent once the run was accepted. The stream ends with `run_finished`, and then with the
+    The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
+    stream ends with `run_finished`, and then with the
     status of the run: OK, or the error that Invoke would have answered with.
     """
 
@@ -113,7 +117,8 @@ class FlowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Executes a flow and answers when it ends.
 
-        A run that does not succeed is answered with its error, never with a Run.
+        A run that does not succeed is answered with its error, never with a Run. With `options.background`, the answer is
+        the run as it was accepted.
         """
 
     @_abc_1.abstractmethod
@@ -124,7 +129,8 @@ class FlowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_flow_pb2.InvokeStreamResponse], _abc.AsyncIterator[_flow_pb2.InvokeStreamResponse]]:
         """Executes a flow and tells the run's log while it grows.
 
-        The initial metadata is sent once the run was accepted. The stream ends with `run_finished`, and then with the
+        The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
+        stream ends with `run_finished`, and then with the
         status of the run: OK, or the error that Invoke would have answered with.
         """
 

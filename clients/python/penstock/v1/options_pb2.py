@@ -25,11 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19penstock/v1/options.proto\x12\x0bpenstock.v1\x1a google/protobuf/descriptor.proto:4\n\nnegotiates\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\t:7\n\rpublic_schema\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19penstock/v1/options.proto\x12\x0bpenstock.v1\x1a google/protobuf/descriptor.proto\"&\n\x08\x44\x65\x66\x65rral\x12\x0c\n\x04when\x18\x01 \x01(\t\x12\x0c\n\x04then\x18\x02 \x01(\t:4\n\nnegotiates\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\t:7\n\rpublic_schema\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\x08:7\n\rresumes_after\x12\x1e.google.protobuf.MethodOptions\x18\xbb\x8e\x03 \x01(\t:I\n\x08\x64\x65\x66\x65rral\x12\x1e.google.protobuf.MethodOptions\x18\xbc\x8e\x03 \x01(\x0b\x32\x15.penstock.v1.Deferralb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DEFERRAL']._serialized_start=76
+  _globals['_DEFERRAL']._serialized_end=114
 # @@protoc_insertion_point(module_scope)

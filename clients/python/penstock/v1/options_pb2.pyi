@@ -5,13 +5,51 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import message as _message
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
+import sys
+import typing as _typing
+
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
+else:
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+@_typing.final
+class Deferral(_message.Message):
+    """How a method answers before its work is done. Over HTTP that is 202, with a `Location`; the whole response is the body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHEN_FIELD_NUMBER: _builtins.int
+    THEN_FIELD_NUMBER: _builtins.int
+    when: _builtins.str
+    """The path of the field in the request by which callers ask for it: `options.background`."""
+    then: _builtins.str
+    """The method of the same package, `Service.Method`, that tells later how the work stands. The response's fields of the
+    same names fill its HTTP path, which is the `Location`.
+    """
+    def __init__(
+        self,
+        *,
+        when: _builtins.str = ...,
+        then: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["then", b"then", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Deferral: _TypeAlias = Deferral  # noqa: Y015
+
 NEGOTIATES_FIELD_NUMBER: _builtins.int
 PUBLIC_SCHEMA_FIELD_NUMBER: _builtins.int
+RESUMES_AFTER_FIELD_NUMBER: _builtins.int
+DEFERRAL_FIELD_NUMBER: _builtins.int
 negotiates: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """On a server-streaming method: the unary method of the same service whose HTTP paths it also answers, when the
 request's `Accept` header prefers `text/event-stream` or `application/x-ndjson`. Both take the same request message.
@@ -22,3 +60,9 @@ public_schema: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodO
 """The method tells how flows are called and nothing about their use. It needs no token, unless the service is run
 with `schema_public = false`.
 """
+resumes_after: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
+"""On a server-streaming method that can begin anywhere in what it tells: the field of its request that holds the
+number of the last entry that the caller has. Over HTTP, the header `Last-Event-ID` sets it, too.
+"""
+deferral: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Deferral]
+"""On a unary method that can answer before its work is done."""

@@ -22,40 +22,91 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from penstock.v1 import options_pb2 as penstock_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15penstock/v1/run.proto\x12\x0bpenstock.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbc\x04\n\x03Run\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.penstock.v1.Run.Status\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07outputs\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12!\n\x05usage\x18\t \x01(\x0b\x32\x12.penstock.v1.Usage\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05nodes\x18\r \x03(\x0b\x32\x14.penstock.v1.NodeRun\x12\x10\n\x08snapshot\x18\x0e \x01(\t\"s\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\r\n\tSUCCEEDED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\x0c\n\x08\x43\x41NCELED\x10\x05\x12\x0f\n\x0bINTERRUPTED\x10\x06\"\xad\x03\n\x07NodeRun\x12\x0c\n\x04node\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.penstock.v1.NodeRun.Status\x12\'\n\x06inputs\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0c\n\x04logs\x18\x06 \x01(\t\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.penstock.v1.Usage\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\x0c\n\x08\x43\x41NCELED\x10\x04\x12\x0c\n\x08\x42YPASSED\x10\x05\"4\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x15\n\routput_tokens\x18\x02 \x01(\x05\"\x9f\x02\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12.\n\x0brun_started\x18\x02 \x01(\x0b\x32\x17.penstock.v1.RunStartedH\x00\x12\x30\n\x0cnode_started\x18\x03 \x01(\x0b\x32\x18.penstock.v1.NodeStartedH\x00\x12\x32\n\rnode_finished\x18\x04 \x01(\x0b\x32\x19.penstock.v1.NodeFinishedH\x00\x12\x30\n\x0coutput_delta\x18\x05 \x01(\x0b\x32\x18.penstock.v1.OutputDeltaH\x00\x12\x30\n\x0crun_finished\x18\x06 \x01(\x0b\x32\x18.penstock.v1.RunFinishedH\x00\x42\x07\n\x05\x65vent\"i\n\nRunStarted\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0bNodeStarted\x12\x0c\n\x04node\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0cNodeFinished\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.penstock.v1.NodeRun\"7\n\x0bOutputDelta\x12(\n\x07outputs\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb7\x01\n\x0bRunFinished\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.penstock.v1.Run.Status\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.penstock.v1.Usage\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*9\n\x07RunView\x12\x18\n\x14RUN_VIEW_UNSPECIFIED\x10\x00\x12\n\n\x06SIMPLE\x10\x01\x12\x08\n\x04\x46ULL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15penstock/v1/run.proto\x12\x0bpenstock.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19penstock/v1/options.proto\"\xbc\x04\n\x03Run\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.penstock.v1.Run.Status\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07outputs\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12!\n\x05usage\x18\t \x01(\x0b\x32\x12.penstock.v1.Usage\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05nodes\x18\r \x03(\x0b\x32\x14.penstock.v1.NodeRun\x12\x10\n\x08snapshot\x18\x0e \x01(\t\"s\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\r\n\tSUCCEEDED\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\x0c\n\x08\x43\x41NCELED\x10\x05\x12\x0f\n\x0bINTERRUPTED\x10\x06\"\xad\x03\n\x07NodeRun\x12\x0c\n\x04node\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.penstock.v1.NodeRun.Status\x12\'\n\x06inputs\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0c\n\x04logs\x18\x06 \x01(\t\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.penstock.v1.Usage\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\x0c\n\x08\x43\x41NCELED\x10\x04\x12\x0c\n\x08\x42YPASSED\x10\x05\"4\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x05\x12\x15\n\routput_tokens\x18\x02 \x01(\x05\"\x9f\x02\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12.\n\x0brun_started\x18\x02 \x01(\x0b\x32\x17.penstock.v1.RunStartedH\x00\x12\x30\n\x0cnode_started\x18\x03 \x01(\x0b\x32\x18.penstock.v1.NodeStartedH\x00\x12\x32\n\rnode_finished\x18\x04 \x01(\x0b\x32\x19.penstock.v1.NodeFinishedH\x00\x12\x30\n\x0coutput_delta\x18\x05 \x01(\x0b\x32\x18.penstock.v1.OutputDeltaH\x00\x12\x30\n\x0crun_finished\x18\x06 \x01(\x0b\x32\x18.penstock.v1.RunFinishedH\x00\x42\x07\n\x05\x65vent\"i\n\nRunStarted\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0bNodeStarted\x12\x0c\n\x04node\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x0cNodeFinished\x12\"\n\x04node\x18\x01 \x01(\x0b\x32\x14.penstock.v1.NodeRun\"7\n\x0bOutputDelta\x12(\n\x07outputs\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xdf\x01\n\x0bRunFinished\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.penstock.v1.Run.Status\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.penstock.v1.Usage\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nlost_after\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_lost_after\"\"\n\rGetRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x9c\x02\n\x0fListRunsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04user\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07session\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04\x66low\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x17.penstock.v1.Run.StatusB\x04\xe2\x41\x01\x01\x12\x34\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\"K\n\x10ListRunsResponse\x12\x1e\n\x04runs\x18\x01 \x03(\x0b\x32\x10.penstock.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10\x43\x61ncelRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"l\n\x0fWatchRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x14.penstock.v1.RunViewB\x04\xe2\x41\x01\x01\"9\n\x10WatchRunResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.penstock.v1.RunEvent*9\n\x07RunView\x12\x18\n\x14RUN_VIEW_UNSPECIFIED\x10\x00\x12\n\n\x06SIMPLE\x10\x01\x12\x08\n\x04\x46ULL\x10\x02\x32\x92\x03\n\nRunService\x12N\n\x06GetRun\x12\x1a.penstock.v1.GetRunRequest\x1a\x10.penstock.v1.Run\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/runs/{run}\x12Y\n\x08ListRuns\x12\x1c.penstock.v1.ListRunsRequest\x1a\x1d.penstock.v1.ListRunsResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12^\n\tCancelRun\x12\x1d.penstock.v1.CancelRunRequest\x1a\x10.penstock.v1.Run\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/runs/{run}:cancel:\x01*\x12y\n\x08WatchRun\x12\x1c.penstock.v1.WatchRunRequest\x1a\x1d.penstock.v1.WatchRunResponse\".\xda\xf3\x18\x0e\x61\x66ter_sequence\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/runs/{run}:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNVIEW']._serialized_start=1956
-  _globals['_RUNVIEW']._serialized_end=2013
-  _globals['_RUN']._serialized_start=127
-  _globals['_RUN']._serialized_end=699
-  _globals['_RUN_STATUS']._serialized_start=584
-  _globals['_RUN_STATUS']._serialized_end=699
-  _globals['_NODERUN']._serialized_start=702
-  _globals['_NODERUN']._serialized_end=1131
-  _globals['_NODERUN_STATUS']._serialized_start=1031
-  _globals['_NODERUN_STATUS']._serialized_end=1131
-  _globals['_USAGE']._serialized_start=1133
-  _globals['_USAGE']._serialized_end=1185
-  _globals['_RUNEVENT']._serialized_start=1188
-  _globals['_RUNEVENT']._serialized_end=1475
-  _globals['_RUNSTARTED']._serialized_start=1477
-  _globals['_RUNSTARTED']._serialized_end=1582
-  _globals['_NODESTARTED']._serialized_start=1584
-  _globals['_NODESTARTED']._serialized_end=1659
-  _globals['_NODEFINISHED']._serialized_start=1661
-  _globals['_NODEFINISHED']._serialized_end=1711
-  _globals['_OUTPUTDELTA']._serialized_start=1713
-  _globals['_OUTPUTDELTA']._serialized_end=1768
-  _globals['_RUNFINISHED']._serialized_start=1771
-  _globals['_RUNFINISHED']._serialized_end=1954
+  _globals['_GETRUNREQUEST'].fields_by_name['run']._loaded_options = None
+  _globals['_GETRUNREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['session']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['session']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['flow']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['flow']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['status']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['status']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['start_time']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRUNSREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_LISTRUNSREQUEST'].fields_by_name['end_time']._serialized_options = b'\342A\001\001'
+  _globals['_CANCELRUNREQUEST'].fields_by_name['run']._loaded_options = None
+  _globals['_CANCELRUNREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
+  _globals['_WATCHRUNREQUEST'].fields_by_name['run']._loaded_options = None
+  _globals['_WATCHRUNREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
+  _globals['_WATCHRUNREQUEST'].fields_by_name['after_sequence']._loaded_options = None
+  _globals['_WATCHRUNREQUEST'].fields_by_name['after_sequence']._serialized_options = b'\342A\001\001'
+  _globals['_WATCHRUNREQUEST'].fields_by_name['view']._loaded_options = None
+  _globals['_WATCHRUNREQUEST'].fields_by_name['view']._serialized_options = b'\342A\001\001'
+  _globals['_RUNSERVICE'].methods_by_name['GetRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['GetRun']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/runs/{run}'
+  _globals['_RUNSERVICE'].methods_by_name['ListRuns']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\202\323\344\223\002\n\022\010/v1/runs'
+  _globals['_RUNSERVICE'].methods_by_name['CancelRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/runs/{run}:cancel:\001*'
+  _globals['_RUNSERVICE'].methods_by_name['WatchRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['WatchRun']._serialized_options = b'\332\363\030\016after_sequence\202\323\344\223\002\026\022\024/v1/runs/{run}:watch'
+  _globals['_RUNVIEW']._serialized_start=2694
+  _globals['_RUNVIEW']._serialized_end=2751
+  _globals['_RUN']._serialized_start=217
+  _globals['_RUN']._serialized_end=789
+  _globals['_RUN_STATUS']._serialized_start=674
+  _globals['_RUN_STATUS']._serialized_end=789
+  _globals['_NODERUN']._serialized_start=792
+  _globals['_NODERUN']._serialized_end=1221
+  _globals['_NODERUN_STATUS']._serialized_start=1121
+  _globals['_NODERUN_STATUS']._serialized_end=1221
+  _globals['_USAGE']._serialized_start=1223
+  _globals['_USAGE']._serialized_end=1275
+  _globals['_RUNEVENT']._serialized_start=1278
+  _globals['_RUNEVENT']._serialized_end=1565
+  _globals['_RUNSTARTED']._serialized_start=1567
+  _globals['_RUNSTARTED']._serialized_end=1672
+  _globals['_NODESTARTED']._serialized_start=1674
+  _globals['_NODESTARTED']._serialized_end=1749
+  _globals['_NODEFINISHED']._serialized_start=1751
+  _globals['_NODEFINISHED']._serialized_end=1801
+  _globals['_OUTPUTDELTA']._serialized_start=1803
+  _globals['_OUTPUTDELTA']._serialized_end=1858
+  _globals['_RUNFINISHED']._serialized_start=1861
+  _globals['_RUNFINISHED']._serialized_end=2084
+  _globals['_GETRUNREQUEST']._serialized_start=2086
+  _globals['_GETRUNREQUEST']._serialized_end=2120
+  _globals['_LISTRUNSREQUEST']._serialized_start=2123
+  _globals['_LISTRUNSREQUEST']._serialized_end=2407
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2409
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2484
+  _globals['_CANCELRUNREQUEST']._serialized_start=2486
+  _globals['_CANCELRUNREQUEST']._serialized_end=2523
+  _globals['_WATCHRUNREQUEST']._serialized_start=2525
+  _globals['_WATCHRUNREQUEST']._serialized_end=2633
+  _globals['_WATCHRUNRESPONSE']._serialized_start=2635
+  _globals['_WATCHRUNRESPONSE']._serialized_end=2692
+  _globals['_RUNSERVICE']._serialized_start=2754
+  _globals['_RUNSERVICE']._serialized_end=3156
 # @@protoc_insertion_point(module_scope)
