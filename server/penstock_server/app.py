@@ -9,19 +9,22 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from penstock.v1 import flow_pb2_grpc, history_pb2_grpc
+from penstock.v1 import flow_pb2_grpc, history_pb2_grpc, run_pb2_grpc
 from penstock_server.auth import Authenticator
 from penstock_server.config import ServerConfig
 from penstock_server.door import Door
+from penstock_server.errors import StoreUnavailable
 from penstock_server.flows.flow import Flow
 from penstock_server.history.history import History
 from penstock_server.history.sweeper import Sweeper, SweepSettings
 from penstock_server.inprocess.channel import InProcessChannel
 from penstock_server.interceptors import Guard, Limits
 from penstock_server.methods import REFLECTION_SERVICE, Methods, open_methods, schema_methods
+from penstock_server.runs.queue import QueueSettings
 from penstock_server.runs.runs import Runs, RunSettings
 from penstock_server.services.flow import FlowService
 from penstock_server.services.history import HistoryService
+from penstock_server.services.runs import RunService
 from penstock_server.store.store import Store
 from penstock_server.telemetry import server_interceptors
 
@@ -60,11 +63,19 @@ class Server:
             RunSettings(
                 run_window_bytes=config.run_window_bytes,
                 run_log_bytes_max=config.run_log_bytes_max,
-                runs_max=config.runs_max,
                 history=config.history,
                 history_rounds_max=config.history_rounds_max,
+                session_queue_max=config.session_queue_max,
+                disconnect_grace_s=config.disconnect_grace_s,
+                lease_s=config.lease_s,
+                queue=QueueSettings(
+                    runs_max=config.runs_max,
+                    user_runs_max=config.user_runs_max,
+                    queue_max=config.queue_max,
+                    queue_wait_s=config.queue_wait_s,
+                ),
             ),
-            None if store is None else store.turns,
+            store,
         )
         self._interceptors = server_interceptors() if config.telemetry else []
         self._methods = self._register()
@@ -83,8 +94,12 @@ class Server:
             listen: False opens no socket at all.
 
         Raises:
-            StartError: the address cannot be listened on.
+            StartError: the address cannot be listened on, or the store does not answer.
         """
+        try:
+            await self._runs.begin()
+        except StoreUnavailable as failure:
+            raise StartError(f"the store does not answer: {failure.message}") from None
         if listen:
             self._server = self._listening_server()
             await self._server.start()
@@ -126,6 +141,7 @@ class Server:
             await flow.close()
         if self._sweeper is not None:
             await self._sweeper.stop()
+        await self._runs.close()
         if self._store is not None:
             await self._store.close()
 
@@ -135,6 +151,8 @@ class Server:
         methods = Methods(Guard(limits))
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
+        runs = RunService(self._runs, config.write_timeout_s)
+        run_pb2_grpc.add_RunServiceServicer_to_server(runs, methods)  # type: ignore[arg-type]
         history = HistoryService(History(self._store))
         history_pb2_grpc.add_HistoryServiceServicer_to_server(history, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
@@ -173,6 +191,7 @@ def _sweep_settings(config: ServerConfig) -> SweepSettings:
     return SweepSettings(
         history_keep_days=config.history_keep_days,
         idempotency_window_s=config.idempotency_window_s,
+        resume_window_s=config.resume_window_s,
         sweep_interval_s=config.sweep_interval_s,
     )
 

@@ -55,7 +55,33 @@ class ServerConfig(BaseModel):
     connection_idle_s: float = Field(
         600.0, gt=0, description="How long a gRPC connection without calls is kept, in seconds."
     )
-    runs_max: int = Field(10_000, ge=1, description="How many runs may be live at once.")
+    runs_max: int = Field(10_000, ge=1, description="How many runs execute at once, in each process; more wait.")
+    user_runs_max: int = Field(
+        0, ge=0, description="How many runs of one user execute at once, in each process; more wait. 0 sets no limit."
+    )
+    queue_max: int = Field(
+        1000, ge=0, description="How many runs may wait, in each process; more are refused (TOO_MANY_RUNS)."
+    )
+    session_queue_max: int = Field(
+        16, ge=0, description="How many runs of one session may wait for those before them; more are refused."
+    )
+    queue_wait_s: float = Field(
+        300.0, gt=0, description="How long a run may wait, in seconds, before it ends as FAILED (SESSION_BUSY)."
+    )
+    disconnect_grace_s: float = Field(
+        30.0,
+        ge=0,
+        description="How long a run goes on that nobody follows any more, in seconds, where it may be resumed.",
+    )
+    resume_window_s: float = Field(
+        600.0, ge=0, description="How long a run's events are kept after its end, in seconds, to be resumed from."
+    )
+    lease_s: float = Field(
+        15.0,
+        gt=0,
+        description="After how long a silence, in seconds, an instance is dead for the others on the same database, "
+        "which then end its runs. It must be the same for all of them.",
+    )
     run_window_bytes: int = Field(
         128 * 1024,
         ge=16 * 1024,

@@ -18,6 +18,8 @@ Count = TypeVar("Count", int, Erased)
 
 JITTER = 0.2
 """By which part an interval is longer or shorter, so that instances do not sweep all at once."""
+LOG_INTERVAL_S = 20.0
+"""How often the logs of ended runs are looked through: they are what fills the disk quickest."""
 BREATH_S = 0.05
 """How long writers have the database to themselves between two batches."""
 
@@ -28,6 +30,7 @@ class SweepSettings:
 
     history_keep_days: int
     idempotency_window_s: float
+    resume_window_s: float
     sweep_interval_s: float
 
 
@@ -37,17 +40,19 @@ class Sweeper:
     def __init__(self, retention: Retention, settings: SweepSettings) -> None:
         self._retention = retention
         self._settings = settings
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begins to sweep, the first time at once."""
-        self._task = asyncio.create_task(self._run(), name="penstock-sweeper")
+        intervals = {self._sweep: self._settings.sweep_interval_s, self.sweep_logs: LOG_INTERVAL_S}
+        self._tasks = [asyncio.create_task(_repeat_at(*each), name="penstock-sweeper") for each in intervals.items()]
 
     async def stop(self) -> None:
         """Returns once nothing is swept any more; a batch under way is committed or not at all."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def sweep(self) -> Erased:
         """Removes all that is past its time, batch by batch; returns how much that was.
@@ -60,18 +65,30 @@ class Sweeper:
         await _repeat(lambda: self._retention.forget_idempotency_keys(before), 0)
         return await _repeat(lambda: self._retention.expire(now, settings.history_keep_days), Erased())
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                erased = await self.sweep()
-                if erased != Erased():
-                    logger.info("past their time and removed: %s", erased)
-            except StoreUnavailable as failure:
-                logger.warning("nothing was swept: %s", failure.message)
-            except Exception:
-                # What is wrong with a sweep is wrong with no call.
-                logger.exception("a sweep failed; there will be another")
-            await asyncio.sleep(self._settings.sweep_interval_s * uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    async def sweep_logs(self) -> None:
+        """Removes the logs of runs that can be resumed no more, batch by batch.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        await _repeat(lambda: self._retention.expire_logs(self._settings.resume_window_s), 0)
+
+    async def _sweep(self) -> None:
+        erased = await self.sweep()
+        if erased != Erased():
+            logger.info("past their time and removed: %s", erased)
+
+
+async def _repeat_at(sweep: Callable[[], Awaitable[None]], interval_s: float) -> None:
+    while True:
+        try:
+            await sweep()
+        except StoreUnavailable as failure:
+            logger.warning("nothing was swept: %s", failure.message)
+        except Exception:
+            # What is wrong with a sweep is wrong with no call.
+            logger.exception("a sweep failed; there will be another")
+        await asyncio.sleep(interval_s * uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
 
 async def _repeat(batch: Callable[[], Awaitable[Count]], nothing: Count) -> Count:

@@ -29,7 +29,7 @@ class RunStatus(IntEnum):
 
 
 class OnBusy(IntEnum):
-    """What a run does while another of its session lives; names and numbers are those of `penstock.v1.InvokeOptions`."""
+    """What a run does while another of its session lives; the numbers are those of `penstock.v1.InvokeOptions`."""
 
     QUEUE = 1
     REJECT = 2

@@ -2,20 +2,37 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from penstock_server.flows.flow import FlowKind, FlowSpec, HistoryForm
-from penstock_server.runs.run import Run
-from penstock_server.store.records import Acceptance, Accepted, Ending, Question, Round
+from penstock_server.runs.run import InvokeCommand, Run
+from penstock_server.store.records import Acceptance, Accepted, Ending, Orphan, Question, Round
 
 
-def acceptance(run: Run, *, turns: bool, history_rounds_max: int) -> Acceptance:
+class KeepingSettings(Protocol):
+    """What the service says of the runs that are kept; `ServerConfig` explains each."""
+
+    @property
+    def history(self) -> bool:
+        """Whether runs of chat flows add turns to their sessions."""
+
+    @property
+    def history_rounds_max(self) -> int:
+        """How many rounds a flow gets that does not say so itself."""
+
+    @property
+    def session_queue_max(self) -> int:
+        """How many runs of one session may wait."""
+
+
+def acceptance(run: Run, settings: KeepingSettings, *, queued: bool) -> Acceptance:
     """What is stored when a run is accepted.
 
     Args:
-        turns: whether runs of chat flows add turns to their sessions.
-        history_rounds_max: how many rounds a flow gets that does not say so itself.
+        queued: whether it has to wait for a place.
     """
     command = run.command
+    has_turn = settings.history and run.spec.kind is FlowKind.CHAT
     return Acceptance(
         run=run.run,
         flow=run.spec.flow,
@@ -25,10 +42,35 @@ def acceptance(run: Run, *, turns: bool, history_rounds_max: int) -> Acceptance:
         user=command.user,
         create_time=run.create_time,
         inputs=command.inputs,
-        question=_question(run, history_rounds_max) if turns and run.spec.kind is FlowKind.CHAT else None,
+        question=_question(run, settings) if has_turn else None,
         idempotency=command.idempotency,
         stored=command.stored,
+        on_busy=command.on_busy,
+        on_disconnect=command.on_disconnect,
+        queued=queued,
+        session_queue_max=settings.session_queue_max,
+        sequence_reserved=run.log.reserved if command.stored else 0,
     )
+
+
+def command(orphan: Orphan) -> InvokeCommand:
+    """What the caller of a run that was taken over had asked for."""
+    record = orphan.record
+    return InvokeCommand(
+        flow=record.flow,
+        inputs=record.inputs,
+        session=record.session,
+        user=record.user,
+        on_disconnect=orphan.on_disconnect,
+    )
+
+
+def history_rounds_max(run: Run, settings: KeepingSettings) -> int:
+    """How many rounds of its session a run gets. Who brings the history along has no need of ours."""
+    spec = run.spec
+    if spec.kind is not FlowKind.CHAT or spec.chat_history in run.command.inputs:
+        return 0
+    return settings.history_rounds_max if spec.history_rounds_max is None else spec.history_rounds_max
 
 
 def ending(run: Run, accepted: Accepted) -> Ending:
@@ -48,6 +90,8 @@ def ending(run: Run, accepted: Accepted) -> Ending:
         output_tokens=run.output_tokens,
         start_time=run.start_time,
         end_time=run.end_time or datetime.now(UTC),
+        last_sequence=run.log.last_sequence + 1,
+        events=tuple(run.log.unstored()),
     )
 
 
@@ -58,15 +102,13 @@ def history(spec: FlowSpec, rounds: Sequence[Round]) -> list[dict[str, object]]:
     return [message for each in rounds for message in _messages(each)]
 
 
-def _question(run: Run, history_rounds_max: int) -> Question:
-    spec, inputs = run.spec, run.command.inputs
-    # Who brings the history along has no need of ours, and what it holds was said before.
-    brought = spec.chat_history in inputs
-    asked_for = history_rounds_max if spec.history_rounds_max is None else spec.history_rounds_max
+def _question(run: Run, settings: KeepingSettings) -> Question:
+    spec = run.spec
     return Question(
-        content={name: value for name, value in inputs.items() if name != spec.chat_history},
+        # What a history holds that a caller brings along was said before.
+        content={name: value for name, value in run.command.inputs.items() if name != spec.chat_history},
         text_of=spec.chat_input,
-        history_rounds_max=0 if brought else asked_for,
+        history_rounds_max=history_rounds_max(run, settings),
     )
 
 

@@ -1,15 +1,23 @@
 """A run's event log: what happened, numbered, with readers that follow at their own pace.
 
-The log keeps the events that some reader has not taken yet. Nothing is ever lost to a reader, so a full window makes
-the flow wait (`room`). With no reader at all, nothing is kept.
+The log of a run that is stored (*kept*) holds in memory what the store does not have yet, and what its readers are
+about to take, up to a window. A reader that is further behind reads from the store. The flow waits (`room`) while the
+store is a window behind, or while all its readers are: one that keeps up is enough.
+
+The log of another run holds what its readers have not taken, and the slowest of them makes the flow wait. Without a
+reader, it holds nothing.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
+from sys import maxsize
+from typing import Protocol
 
+from penstock_server.errors import DEFECT_MESSAGE, CursorExpired, Defect, RunNotFound
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished
+from penstock_server.store.records import LogPage
 
 BATCH_BYTES_MAX = 16 * 1024
 """The most that a reader is handed at once, so that its copies of it stay small."""
@@ -21,26 +29,49 @@ QUICK_PASSES = 32
 time: some 40 µs when nothing else is to be done. Under load each pass brings an event of every quick flow, and the cost
 of sending is shared by so many more."""
 
+ReadStored = Callable[[int], Awaitable[LogPage | None]]
+"""Reads what the store has after a number (`store.Runs.log`)."""
+
+
+class Keeper(Protocol):
+    """Who brings a log to the store."""
+
+    def appended(self) -> None:
+        """Something was appended; the keeper looks at the log in its own time."""
+
 
 class EventLog:
     """The events of one run.
 
     Args:
-        window_bytes: how much may lie unread before the flow is asked to wait.
+        window_bytes: how much may lie unread, or not be stored, before the flow is asked to wait.
+        read_stored: reads the run's log back from the store; None for a run that is not stored.
+        reserved: up to which number readers may be told events (see `Appending.sequence_reserved`).
     """
 
-    def __init__(self, window_bytes: int) -> None:
+    def __init__(self, window_bytes: int, read_stored: ReadStored | None = None, *, reserved: int = maxsize) -> None:
         self._window_bytes = window_bytes
+        self._read_stored = read_stored
+        self._kept = read_stored is not None
         self._events: deque[tuple[Event, int]] = deque()
-        self._held_bytes = 0
+        """With each event, how many bytes all events until then had."""
+        self._bytes = 0
+        """How many bytes all events had."""
+        self._stored_bytes = 0
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
+        self._lost_after = maxsize
+        """Behind this event, everything but the last is missing."""
+        self.keeper: Keeper | None = None
         self.last_sequence = 0
+        self.stored_sequence = 0
+        """The last event that the store has."""
+        self.reserved = reserved if self._kept else maxsize
         self.ended = False
-        """Whether nothing more is to come, without a `run_finished`."""
+        """Whether nothing more is to come."""
 
     def append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
-        """Numbers the event, keeps it for the readers and wakes them.
+        """Numbers the event, keeps it for the readers and for the store, and wakes them.
 
         Args:
             size_bytes: about how much memory the event holds.
@@ -50,13 +81,32 @@ class EventLog:
         """
         self.last_sequence += 1
         event.sequence = self.last_sequence
-        if not self._readers:
+        if not self._kept and not self._readers:
             return True
-        self._events.append((event, size_bytes))
-        self._held_bytes += size_bytes
+        self._bytes += size_bytes
+        self._events.append((event, self._bytes))
+        if self.keeper is not None:
+            self.keeper.appended()
         for reader in self._readers:
             reader.wake()
-        return self._held_bytes < self._window_bytes
+        return self._unread_bytes() < self._window_bytes
+
+    def finish(self, event: RunFinished, sequence: int = 0) -> None:
+        """Appends the last event, which the store has by now.
+
+        Args:
+            sequence: its number, where another owner of the run has given it; what lies before it and is not stored is
+                lost.
+        """
+        if sequence:
+            self._events.clear()
+            self._lost_after, self.last_sequence = self.stored_sequence, sequence - 1
+        self.keeper = None
+        self.reserved = maxsize
+        self.append(event)
+        if self._kept:
+            self.stored(self.last_sequence)
+        self.ended = True
 
     def end(self) -> None:
         """Ends the log without its last event; readers take what is queued, and no more."""
@@ -64,25 +114,88 @@ class EventLog:
         for reader in self._readers:
             reader.wake()
 
+    def unstored(self, events_max: int = maxsize) -> list[Event]:
+        """What the store does not have yet, the first `events_max` of it."""
+        start = len(self._events) - (self.last_sequence - self.stored_sequence)
+        return [event for event, _ in islice(self._events, start, min(len(self._events), start + events_max))]
+
+    def stored(self, sequence: int, reserved: int = 0) -> None:
+        """The store has all up to this number; up to the reserved one, readers may be told what comes."""
+        if sequence > self.stored_sequence:
+            at = len(self._events) - 1 - (self.last_sequence - sequence)
+            self.stored_sequence, self._stored_bytes = sequence, self._events[at][1]
+        if reserved > self.reserved:
+            self.reserved = reserved
+            for reader in self._readers:
+                reader.wake()
+        self._release()
+
     async def room(self) -> None:
-        """Waits until less than the window lies unread."""
-        while self._held_bytes >= self._window_bytes:
+        """Waits until the flow may go on."""
+        while self._unread_bytes() >= self._window_bytes:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._room)
 
-    def subscribe(self, *, simple: bool = False) -> "Reader":
-        """A reader of everything that is appended from now on; the caller closes it.
+    def subscribe(self, *, after: int | None = None, simple: bool = False) -> "Reader":
+        """A reader of what follows an event; the caller closes it.
 
         Args:
+            after: the event's number; None for the last one, so that only what is appended from now on is told.
             simple: tell output deltas and the end alone (`RunView.SIMPLE`).
+
+        Raises:
+            CursorExpired: no event of this number can have been told.
         """
-        reader = Reader(self, simple=simple)
+        position = self.last_sequence if after is None else after
+        if position > self.tellable:
+            raise CursorExpired(
+                f"the run has no event {position} yet; its last is {self.last_sequence}",
+                metadata={"after_sequence": str(position), "last_sequence": str(self.last_sequence)},
+            )
+        reader = Reader(self, position, simple=simple)
         self._readers.append(reader)
         return reader
 
-    def _unread(self, after: int) -> Iterator[tuple[Event, int]]:
-        return islice(self._events, len(self._events) - (self.last_sequence - after), None)
+    @property
+    def tellable(self) -> int:
+        """The last event that readers may be told."""
+        return min(self.last_sequence, self.reserved)
+
+    @property
+    def _first(self) -> int:
+        """The number of the first event in memory, or of the next one."""
+        return self._events[0][0].sequence if self._events else self.last_sequence + 1
+
+    def _in_memory(self, after: int) -> Iterator[tuple[Event, int]] | None:
+        """What follows a number; None where the store must be asked."""
+        if after + 1 < self._first and self._kept:
+            return None
+        start = len(self._events) - (self.last_sequence - after)
+        return islice(self._events, max(start, 0), max(start + self.tellable - after, 0))
+
+    async def _stored_after(self, after: int) -> Sequence[Event]:
+        assert self._read_stored is not None  # noqa: S101 - only kept logs are asked
+        page = await self._read_stored(after)
+        if page is None:
+            raise RunNotFound("the run was erased")
+        return page.events
+
+    def _bytes_at(self, sequence: int) -> int:
+        """How many bytes the events up to this number had; for one that is in memory no more, of those that are not."""
+        if not self._events:
+            return self._bytes
+        index = len(self._events) - 1 - (self.last_sequence - sequence)
+        if index >= 0:
+            return self._events[index][1]
+        return self._events[0][1] - EVENT_OVERHEAD_BYTES
+
+    def _unread_bytes(self) -> int:
+        """What the flow has to wait for."""
+        positions = [reader.position_bytes for reader in self._readers]
+        if not self._kept:
+            return self._bytes - min(positions, default=self._bytes)
+        return self._bytes - min(self._stored_bytes, max(positions, default=self._bytes))
 
     def _leave(self, reader: "Reader") -> None:
         if reader in self._readers:
@@ -90,11 +203,18 @@ class EventLog:
         self._release()
 
     def _release(self) -> None:
-        """Lets go of what every reader has taken."""
-        keep_after = min((reader.position for reader in self._readers), default=self.last_sequence)
-        while self._events and self._events[0][0].sequence <= keep_after:
-            self._held_bytes -= self._events.popleft()[1]
-        if self._room is not None and self._held_bytes < self._window_bytes:
+        """Lets go of what is stored and either taken by every reader or beyond the window."""
+        events = self._events
+        taken = min((reader.position for reader in self._readers), default=self.last_sequence)
+        while events:
+            event, bytes_then = events[0]
+            if self._kept and event.sequence > self.stored_sequence:
+                break
+            beyond = self._kept and self._bytes - bytes_then >= self._window_bytes
+            if event.sequence > taken and not beyond:
+                break
+            events.popleft()
+        if self._room is not None and self._unread_bytes() < self._window_bytes:
             self._room.set_result(None)
             self._room = None
 
@@ -102,32 +222,39 @@ class EventLog:
 class Reader:
     """One reader of a log, at its own position."""
 
-    def __init__(self, log: EventLog, *, simple: bool) -> None:
+    def __init__(self, log: EventLog, after: int, *, simple: bool) -> None:
         self._log = log
         self._simple = simple
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
-        self._handed = log.last_sequence
+        self._handed = after
+        self._handed_bytes = log._bytes_at(after)
         self._ended = False
-        self.position = log.last_sequence
+        self.position = after
         """The sequence of the last event that the reader has done with."""
+        self.position_bytes = self._handed_bytes
 
     async def take(self) -> list[Event] | None:
         """Everything that is queued, as soon as there is something; None once the run's last event was taken.
 
         What one call returned counts as taken when the next is made: until then it holds its place in the window.
+
+        Raises:
+            StoreUnavailable: the reader is behind, and the store does not answer.
+            RunNotFound: the run was erased, and its log with it.
         """
+        log = self._log
         while not self._ended:
-            self.position = self._handed
-            self._log._release()
-            if self._handed == self._log.last_sequence:
-                if self._log.ended:
+            self.position, self.position_bytes = self._handed, self._handed_bytes
+            log._release()
+            if self._handed >= log.tellable:
+                if log.ended:
                     break
                 await self._wait()
                 await self._let_others_go_first()
             self._taken_at = self._loop.time()
-            if events := self._queued():
+            if events := await self._next():
                 self._ended = events[-1].__class__ is RunFinished
                 return events
         return None
@@ -141,23 +268,40 @@ class Reader:
         """Leaves the log; what only this reader had not taken is dropped, and `take` returns None."""
         self._ended = True
         self._log._leave(self)
+        self.wake()
 
     async def _let_others_go_first(self) -> None:
         if self._loop.time() - self._taken_at < QUICK_S:
             for _ in range(QUICK_PASSES):
                 await asyncio.sleep(0)
 
-    def _queued(self) -> list[Event]:
+    async def _next(self) -> list[Event]:
+        queued = self._log._in_memory(self._handed)
+        return self._from_store(await self._log._stored_after(self._handed)) if queued is None else self._from(queued)
+
+    def _from(self, queued: Iterator[tuple[Event, int]]) -> list[Event]:
         events: list[Event] = []
-        size = 0
-        for event, event_size in self._log._unread(self._handed):
-            size += event_size
-            if events and size > BATCH_BYTES_MAX:
+        first_bytes = self._handed_bytes
+        for event, bytes_then in queued:
+            if events and bytes_then - first_bytes > BATCH_BYTES_MAX:
                 break
-            self._handed = event.sequence
-            if not self._simple or event.__class__ is OutputDelta or event.__class__ is RunFinished:
+            self._handed, self._handed_bytes = event.sequence, bytes_then
+            if self._tells(event):
                 events.append(event)
         return events
+
+    def _from_store(self, stored: Sequence[Event]) -> list[Event]:
+        if stored:
+            self._handed = stored[-1].sequence
+            self._handed_bytes = self._log._bytes_at(self._handed)
+        elif self._handed >= self._log._lost_after:
+            self._handed = self._log.last_sequence - 1
+        else:
+            raise Defect(DEFECT_MESSAGE, metadata={"incident": "the store does not have what it said it has"})
+        return [event for event in stored if self._tells(event)]
+
+    def _tells(self, event: Event) -> bool:
+        return not self._simple or event.__class__ is OutputDelta or event.__class__ is RunFinished
 
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()

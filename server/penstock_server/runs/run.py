@@ -12,6 +12,8 @@ from penstock_server.runs.events import (
     Event,
     NodeFinished,
     NodeStarted,
+    OnBusy,
+    OnDisconnect,
     OutputDelta,
     RunFinished,
     RunStarted,
@@ -19,7 +21,8 @@ from penstock_server.runs.events import (
     size_of,
 )
 from penstock_server.runs.log import EventLog
-from penstock_server.store.records import Accepted, Idempotency
+from penstock_server.runs.said import Said
+from penstock_server.store.records import Accepted, Idempotency, RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,10 @@ class InvokeCommand:
     session_is_new: bool = False
     """The server has just made the session's id up."""
     user: str = ""
-    continue_on_disconnect: bool = False
+    on_busy: OnBusy = OnBusy.QUEUE
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
+    background: bool = False
+    """Whether the caller does not wait for the end."""
     stored: bool = True
     """Whether the run is to be kept, where the service stores runs."""
     idempotency: Idempotency | None = None
@@ -59,6 +65,7 @@ class Run:
         "create_time",
         "end_time",
         "error",
+        "followers",
         "log",
         "nodes",
         "outputs",
@@ -93,8 +100,10 @@ class Run:
         self.task: asyncio.Task[None] | None = None
         self.accepted: Accepted | None = None
         """What the store says of the run; None where it is not stored."""
+        self.followers = 0
+        """How many calls wait for its end, or read its log."""
         self._decided = RunStatus.QUEUED
-        self._said: dict[str, list[object]] = {}
+        self._said = Said(spec.streaming_outputs)
         self._loop = loop
         self._log_bytes = 0
         self._log_bytes_max = log_bytes_max
@@ -110,11 +119,46 @@ class Run:
         """What the models of all nodes produced."""
         return sum(node.output_tokens for node in self.nodes)
 
+    @property
+    def kept(self) -> bool:
+        """Whether the store has the run."""
+        return self.accepted is not None and self.accepted.run_key != 0
+
+    @property
+    def flow(self) -> str:
+        """The flow's id."""
+        return self.spec.flow
+
+    @property
+    def session(self) -> str:
+        """The conversation."""
+        return self.command.session
+
+    @property
+    def user(self) -> str:
+        """The session's owner, as the caller named it."""
+        return self.command.user
+
+    @property
+    def inputs(self) -> Mapping[str, object]:
+        """What the caller sent."""
+        return self.command.inputs
+
+    @property
+    def snapshot(self) -> str:
+        """The version of the flow."""
+        return self.spec.snapshot
+
+    def announce(self) -> None:
+        """Tells that the run was accepted; the first time alone."""
+        if not self.log.last_sequence:
+            self.log.append(RunStarted(self.run, self.spec.flow, self.command.session, self.create_time))
+
     def started(self) -> None:
         """The flow begins to execute."""
         self.status = RunStatus.RUNNING
         self.start_time = datetime.now(UTC)
-        self._tell_started()
+        self.announce()
 
     def decide(self, status: RunStatus, error: Failure | None = None) -> bool:
         """How the run ends: the first decision stands. Returns whether this is it."""
@@ -131,11 +175,18 @@ class Run:
 
     def finished(self) -> None:
         """The run enters the terminal status that was decided."""
-        if not self.log.last_sequence:  # cancelled before it began
-            self._tell_started()
-        self.status = self._decided
+        self.announce()  # it may have been cancelled before it began
+        self.status, self.outputs = self._decided, self.said
         end_time = self.end_time or datetime.now(UTC)
-        self.log.append(RunFinished(self.run, self.status, self.error, self.input_tokens, self.output_tokens, end_time))
+        self.log.finish(RunFinished(self.run, self.status, self.error, self.input_tokens, self.output_tokens, end_time))
+        self._wake()
+
+    def taken_over(self, record: RunRecord, end: RunFinished) -> None:
+        """Another instance took this one for dead, and has ended the run: that is what counts."""
+        self._decided = self.status = record.status
+        self.error, self.outputs, self.nodes = record.error, record.outputs, list(record.nodes)
+        self.start_time, self.end_time = record.start_time, record.end_time
+        self.log.finish(end, end.sequence)
         self._wake()
 
     def unrecorded(self, failure: Failure) -> None:
@@ -147,9 +198,7 @@ class Run:
     @property
     def said(self) -> Mapping[str, object]:
         """What the flow returned; of a run that did not succeed, what it had said until then."""
-        if self._decided is RunStatus.SUCCEEDED:
-            return self.outputs
-        return {name: _joined(chunks, name in self.spec.streaming_outputs) for name, chunks in self._said.items()}
+        return self.outputs if self._decided is RunStatus.SUCCEEDED else self._said.outputs
 
     async def ended(self) -> None:
         """Waits until the run is in its terminal status, or its end could not be stored."""
@@ -181,8 +230,7 @@ class Run:
             RunTooLarge: the run's events hold more than `run_log_bytes_max`.
         """
         if self.accepted is not None:
-            for name, chunk in outputs.items():
-                self._said.setdefault(name, []).append(chunk)
+            self._said.add(outputs)
         content_bytes, held_bytes = size_of(outputs)
         self._log_bytes += content_bytes
         if self._log_bytes > self._log_bytes_max:
@@ -196,9 +244,6 @@ class Run:
         """See `Recorder`."""
         await self.log.room()
 
-    def _tell_started(self) -> None:
-        self.log.append(RunStarted(self.run, self.spec.flow, self.command.session, self.create_time))
-
     def _append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
         # A cancelled flow still reports while it is being torn down, but nothing follows `run_finished` in the log.
         return True if self._decided.terminal else self.log.append(event, size_bytes)
@@ -208,10 +253,3 @@ class Run:
             if not waiter.done():
                 waiter.set_result(None)
         self._ended.clear()
-
-
-def _joined(chunks: list[object], streams: bool) -> object:
-    if not streams:
-        return chunks[-1]
-    texts = [chunk for chunk in chunks if isinstance(chunk, str)]
-    return "".join(texts) if len(texts) == len(chunks) else chunks

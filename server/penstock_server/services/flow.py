@@ -8,15 +8,16 @@ from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
 from penstock.values import InvalidValue, from_struct
 from penstock_server import metadata
 from penstock_server.auth import current_principal
-from penstock_server.errors import Failure, InvalidRequest, ReaderStalled
+from penstock_server.errors import Failure, InvalidRequest
 from penstock_server.flows.flow import Flow
 from penstock_server.ids import new_id
-from penstock_server.runs.log import Reader
-from penstock_server.runs.run import InvokeCommand, Run
+from penstock_server.runs.events import OnBusy, OnDisconnect
+from penstock_server.runs.following import Following
+from penstock_server.runs.run import InvokeCommand
 from penstock_server.runs.runs import Runs
-from penstock_server.services.messages import flow_message, run_message, stream_message
+from penstock_server.services.messages import flow_message, run_message, write_events
 from penstock_server.services.pages import page_size, page_token, position
-from penstock_server.services.stall import StallWatch
+from penstock_server.services.told import Told
 from penstock_server.store.records import Idempotency
 
 Context = Any  # grpc.aio.ServicerContext, or the in-process one
@@ -52,14 +53,14 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         return next(message for message in self._flows if message.flow == name)
 
     async def Invoke(self, request: flow_pb2.InvokeRequest, context: Context) -> run_pb2.Run:
-        """Executes a flow and answers when it ends."""
-        run = await self._accept(request, context)
+        """Executes a flow and answers when it ends, or at once."""
+        following = await self._accept(request, context, streams=False)
         try:
-            await _acknowledge(run, context)
-            await run.ended()
+            await _acknowledge(following, context)
+            run = following.seen() if request.options.background else await following.end()
         finally:
-            self._runs.leave(run)
-        if run.error is not None:
+            following.close()
+        if run.error is not None and not request.options.background:
             raise run.error
         return run_message(run, request.inputs)
 
@@ -67,25 +68,26 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         self, request: flow_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
         """Executes a flow and tells the run's log while it grows."""
-        run = await self._accept(request, context)
-        reader = run.log.subscribe(simple=request.view == run_pb2.SIMPLE)
+        if request.options.background:
+            text = "a stream waits for the run; call Invoke, and follow the run with WatchRun"
+            raise InvalidRequest.of([("options.background", text)])
+        following = await self._accept(request, context, streams=True)
+        log = following.log(simple=request.view == run_pb2.SIMPLE)
+        told = Told(self._write_timeout_s, log, lambda failure: self._runs.give_up(following, failure))
         try:
-            await _acknowledge(run, context)
-            with StallWatch(self._write_timeout_s, lambda: self._give_up(run, reader)) as stall:
-                while (events := await reader.take()) is not None:
-                    response = stream_message(events)
-                    stall.writing()
-                    yield response
-                    stall.written()
+            await _acknowledge(following, context)
+            async for events in told.batches():
+                yield write_events(events, flow_pb2.InvokeStreamResponse())
         finally:
-            reader.close()
-            self._runs.leave(run)
-        if stall.stalled:
-            raise self._stalled(run)
-        if run.error is not None:
-            raise run.error
+            log.close()
+            following.close()
+        told.raise_if_stalled(following.run)
+        if told.end is None:
+            await following.end()  # it says why the run's end cannot be told
+        elif told.end.error is not None:
+            raise told.end.error
 
-    async def _accept(self, request: flow_pb2.InvokeRequest, context: Context) -> Run:
+    async def _accept(self, request: flow_pb2.InvokeRequest, context: Context, *, streams: bool) -> Following:
         sent = metadata.current_metadata.get()
         named = metadata.session_id(sent)
         session = named or new_id()
@@ -98,27 +100,16 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
                 session=session,
                 session_is_new=named is None,
                 user=metadata.user_id(sent),
-                continue_on_disconnect=_continues(options.on_disconnect, idempotency),
+                on_busy=_on_busy(options.on_busy),
+                on_disconnect=_on_disconnect(options, may_resume=streams or idempotency is not None),
+                background=options.background,
                 stored=options.store if options.HasField("store") else True,
                 idempotency=idempotency,
             )
-            return await self._runs.accept(command)
+            return await self._runs.invoke(command)
         except Failure:
             context.set_trailing_metadata(((metadata.SESSION_ID, session),))
             raise
-
-    def _give_up(self, run: Run, reader: Reader) -> None:
-        """The reader takes nothing: it is left behind, with all that it has not taken.
-
-        The call itself cannot be ended from here: gRPC sends a status only behind what it has been given to send.
-        """
-        reader.close()
-        if not run.command.continue_on_disconnect:
-            self._runs.cancel(run, self._stalled(run))
-
-    def _stalled(self, run: Run) -> ReaderStalled:
-        text = f"the reader took nothing for {self._write_timeout_s:g} s"
-        return ReaderStalled(text, metadata={"run": run.run})
 
 
 def _inputs(request: flow_pb2.InvokeRequest) -> dict[str, object]:
@@ -140,12 +131,24 @@ def _idempotency(request: flow_pb2.InvokeRequest, sent: metadata.Metadata) -> Id
     return Idempotency(key=key, principal=current_principal.get().name, request_digest=digest)
 
 
-def _continues(asked: "flow_pb2.InvokeOptions.OnDisconnect.ValueType", idempotency: Idempotency | None) -> bool:
-    """Whether the run goes on when its caller leaves. Who sends a key means to come back for the answer."""
-    if asked == flow_pb2.InvokeOptions.ON_DISCONNECT_UNSPECIFIED:
-        return idempotency is not None
-    return asked == flow_pb2.InvokeOptions.CONTINUE
+def _on_busy(asked: int) -> OnBusy:
+    try:
+        return OnBusy(asked or OnBusy.QUEUE)
+    except ValueError:
+        raise InvalidRequest.of([("options.onBusy", "is none of QUEUE, REJECT and INTERRUPT")]) from None
 
 
-async def _acknowledge(run: Run, context: Context) -> None:
-    await context.send_initial_metadata(((metadata.SESSION_ID, run.command.session), (metadata.RUN_ID, run.run)))
+def _on_disconnect(options: flow_pb2.InvokeOptions, *, may_resume: bool) -> OnDisconnect:
+    """What becomes of the run when its caller leaves. Who streams, or sends a key, may mean to come back."""
+    if options.background:
+        return OnDisconnect.CONTINUE
+    if options.on_disconnect == flow_pb2.InvokeOptions.ON_DISCONNECT_UNSPECIFIED:
+        return OnDisconnect.LINGER if may_resume else OnDisconnect.CANCEL
+    try:
+        return OnDisconnect(options.on_disconnect)
+    except ValueError:
+        raise InvalidRequest.of([("options.onDisconnect", "is neither CANCEL nor CONTINUE")]) from None
+
+
+async def _acknowledge(following: Following, context: Context) -> None:
+    await context.send_initial_metadata(((metadata.SESSION_ID, following.session), (metadata.RUN_ID, following.run)))

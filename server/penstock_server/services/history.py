@@ -5,18 +5,16 @@ from typing import Any, Protocol, TypeVar
 
 from penstock.v1 import history_pb2, history_pb2_grpc
 from penstock.values import InvalidValue, from_struct
-from penstock_server import metadata
 from penstock_server.errors import InvalidRequest
 from penstock_server.history.export import ExportFilter
 from penstock_server.history.history import History
-from penstock_server.runs.events import RunStatus
 from penstock_server.services.historymessages import message_message, session_message, write_record
 from penstock_server.services.pages import page_size, page_token, position
+from penstock_server.services.requests import required, scope, status
 from penstock_server.services.times import time_range
 from penstock_server.store.records import (
     MessageFilter,
     Rating,
-    Scope,
     SearchFilter,
     SessionChange,
     SessionFilter,
@@ -46,7 +44,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     ) -> history_pb2.ListSessionsResponse:
         """Pages through sessions (AIP-132, AIP-158)."""
         wanted = SessionFilter(
-            scope=_scope(request.user),
+            scope=scope(request.user),
             flow=request.flow,
             updated=time_range(request),
             order=_chosen(SESSION_ORDERS, request.order_by),
@@ -60,18 +58,18 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
 
     async def GetSession(self, request: history_pb2.GetSessionRequest, context: Context) -> history_pb2.Session:
         """One session (AIP-131)."""
-        return session_message(await self._history.session(_session(request), _scope()))
+        return session_message(await self._history.session(_session(request), scope()))
 
     async def UpdateSession(self, request: history_pb2.UpdateSessionRequest, context: Context) -> history_pb2.Session:
         """Changes a session (AIP-134)."""
-        session = _required(request.session.session, "session.session")
-        return session_message(await self._history.change_session(session, _scope(), _change(request)))
+        session = required(request.session.session, "session.session")
+        return session_message(await self._history.change_session(session, scope(), _change(request)))
 
     async def DeleteSession(
         self, request: history_pb2.DeleteSessionRequest, context: Context
     ) -> history_pb2.DeleteSessionResponse:
         """Deletes a session (AIP-135)."""
-        erased = await self._history.delete_session(_session(request), _scope())
+        erased = await self._history.delete_session(_session(request), scope())
         return history_pb2.DeleteSessionResponse(deleted_messages=erased.messages)
 
     async def ListMessages(
@@ -79,11 +77,11 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     ) -> history_pb2.ListMessagesResponse:
         """Pages through the messages of a session (AIP-132, AIP-158)."""
         wanted = MessageFilter(
-            scope=_scope(),
+            scope=scope(),
             session=_session(request),
             flow=request.flow,
             said=time_range(request),
-            status=_status(request.status),
+            status=status(request.status),
             newest_first=_chosen(NEWEST_FIRST, request.order_by),
         )
         after = position(wanted, request.page_token, numbers=2)
@@ -97,12 +95,12 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     ) -> history_pb2.SearchMessagesResponse:
         """Pages through what a search finds (AIP-136, AIP-158)."""
         wanted = SearchFilter(
-            scope=_scope(request.user),
-            query=_required(request.query, "query"),
+            scope=scope(request.user),
+            query=required(request.query, "query"),
             session=request.session,
             flow=request.flow,
             said=time_range(request),
-            status=_status(request.status),
+            status=status(request.status),
         )
         page = await self._history.search(wanted, position(wanted, request.page_token), page_size(request.page_size))
         return history_pb2.SearchMessagesResponse(
@@ -114,7 +112,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[history_pb2.ExportMessagesResponse]:
         """Tells everything that was said."""
         wanted = ExportFilter(
-            scope=_scope(request.user), session=request.session, flow=request.flow, said=time_range(request)
+            scope=scope(request.user), session=request.session, flow=request.flow, said=time_range(request)
         )
         async for lines in self._history.export(wanted):
             response = history_pb2.ExportMessagesResponse()
@@ -126,7 +124,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         self, request: history_pb2.DeleteMessagesRequest, context: Context
     ) -> history_pb2.DeleteMessagesResponse:
         """Deletes messages of a session."""
-        deleted = await self._history.delete_messages(_session(request), _scope(), request.messages)
+        deleted = await self._history.delete_messages(_session(request), scope(), request.messages)
         return history_pb2.DeleteMessagesResponse(deleted_messages=deleted)
 
     async def RateMessage(self, request: history_pb2.RateMessageRequest, context: Context) -> history_pb2.Message:
@@ -134,13 +132,13 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         if request.rating not in history_pb2.Message.Rating.values():
             raise InvalidRequest.of([("rating", "is none of RATING_UNSPECIFIED, LIKE and DISLIKE")])
         rated = await self._history.rate(
-            _session(request), _scope(), _required(request.message, "message"), Rating(request.rating), request.comment
+            _session(request), scope(), required(request.message, "message"), Rating(request.rating), request.comment
         )
         return message_message(rated)
 
     async def EraseUser(self, request: history_pb2.EraseUserRequest, context: Context) -> history_pb2.EraseUserResponse:
         """Removes every trace of a user."""
-        erased = await self._history.erase_user(_scope(_required(request.user, "user")).user)
+        erased = await self._history.erase_user(scope(required(request.user, "user")).user)
         return history_pb2.EraseUserResponse(
             erased_sessions=erased.sessions, erased_messages=erased.messages, erased_runs=erased.runs
         )
@@ -150,31 +148,8 @@ class _OfSession(Protocol):
     session: str
 
 
-def _scope(wanted: str = "") -> Scope:
-    """Whose sessions the call reaches: those of the user in its metadata, or those of the user that is asked for."""
-    caller = metadata.user_id(metadata.current_metadata.get())
-    if wanted:
-        metadata.check_user_id(wanted, "user")
-        if caller and wanted != caller:
-            raise InvalidRequest.of([("user", "is not the user that the call's Chat-User-Id names")])
-    return Scope(user=wanted or caller)
-
-
-def _required(text: str, field: str) -> str:
-    if not text:
-        raise InvalidRequest.of([(field, "is required")])
-    return text
-
-
 def _session(request: _OfSession) -> str:
-    return _required(request.session, "session")
-
-
-def _status(status: int) -> RunStatus | None:
-    try:
-        return RunStatus(status) if status else None
-    except ValueError:
-        raise InvalidRequest.of([("status", "is not the status of a run")]) from None
+    return required(request.session, "session")
 
 
 def _chosen(orders: dict[str, T], order_by: str) -> T:

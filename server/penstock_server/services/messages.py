@@ -1,6 +1,7 @@
 """Runs, events and flows as the wire's messages."""
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
@@ -12,7 +13,9 @@ from penstock_server.flows.flow import FlowSpec, NodeRecord, NodeStatus
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunFinished, RunStarted
 from penstock_server.runs.run import Run
 from penstock_server.services.times import write_time
-from penstock_server.store.records import MessageRecord
+from penstock_server.store.records import MessageRecord, RunRecord
+
+M = TypeVar("M", flow_pb2.InvokeStreamResponse, run_pb2.WatchRunResponse)
 
 
 def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
@@ -33,43 +36,54 @@ def flow_message(spec: FlowSpec) -> flow_pb2.Flow:
     return message
 
 
-def run_message(run: Run, inputs: Struct) -> run_pb2.Run:
-    """A run as it stands; `inputs` are the command's, as the caller sent them."""
+def run_message(run: Run | RunRecord, inputs: Struct | None = None) -> run_pb2.Run:
+    """A run as it stands.
+
+    Args:
+        inputs: the run's inputs, where they are at hand as the caller sent them.
+    """
+    message = run_head(run)
+    if inputs is not None:
+        message.inputs.CopyFrom(inputs)
+    else:
+        to_struct(run.inputs, message.inputs)
+    _write_outputs(run.outputs, message.outputs)
+    for record in run.nodes:
+        _write_node(record, message.nodes.add())
+    return message
+
+
+def run_head(run: Run | RunRecord) -> run_pb2.Run:
+    """A run without its inputs, outputs and nodes."""
     message = run_pb2.Run(
         run=run.run,
-        flow=run.spec.flow,
-        session=run.command.session,
-        user=run.command.user,
+        flow=run.flow,
+        session=run.session,
+        user=run.user,
         status=run.status.value,  # type: ignore[arg-type]  # the numbers are the contract's
-        inputs=inputs,
-        snapshot=run.spec.snapshot,
+        snapshot=run.snapshot,
     )
-    _write_outputs(run.outputs, message.outputs)
     write_time(run.create_time, message.create_time)
     write_time(run.start_time, message.start_time)
     write_time(run.end_time, message.end_time)
     if run.error is not None:
         _write_failure(run.error, message.error)
-    if run.nodes:
-        write_usage(run, message.usage)
-        for record in run.nodes:
-            _write_node(record, message.nodes.add())
+    write_usage(run, message.usage)
     return message
 
 
-def stream_message(events: Iterable[Event]) -> flow_pb2.InvokeStreamResponse:
-    """A batch of events."""
-    message = flow_pb2.InvokeStreamResponse()
+def write_events(events: Iterable[Event], message: M) -> M:
+    """Adds a batch of events to a message of a stream, and returns it."""
     add = message.events.add
     for event in events:
         _write_event(event, add())
     return message
 
 
-def write_usage(source: Run | RunFinished | NodeRecord | MessageRecord, target: run_pb2.Usage) -> None:
+def write_usage(source: Run | RunRecord | RunFinished | NodeRecord | MessageRecord, target: run_pb2.Usage) -> None:
     """Sets what models used, where that is known."""
     tokens = source.input_tokens, source.output_tokens
-    if any(tokens):
+    if tokens != (0, 0):
         target.input_tokens, target.output_tokens = tokens
 
 
@@ -108,6 +122,8 @@ def _write_finish(event: RunFinished, target: run_pb2.RunFinished) -> None:
     _write_failure(event.error, target.error)
     write_usage(event, target.usage)
     write_time(event.end_time, target.end_time)
+    if event.lost_after is not None:
+        target.lost_after = event.lost_after
 
 
 def _write_node(record: NodeRecord, target: run_pb2.NodeRun) -> None:

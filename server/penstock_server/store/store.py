@@ -102,6 +102,9 @@ class Runs(Protocol):
             CursorExpired: what follows `after` is not kept any more, or there is no event of that number.
         """
 
+    async def heads(self, runs: Sequence[str]) -> Mapping[str, int]:
+        """For each of the runs that there is, a number that changes when its log or its status does."""
+
     async def request_cancel(self, run: str) -> None:
         """Asks the owner of a run to end it (`Leases.errands`)."""
 

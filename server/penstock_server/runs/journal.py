@@ -1,0 +1,133 @@
+"""Brings the logs of live runs to the store, in batches, and reserves the numbers that readers may be told.
+
+Numbers come before events: an owner that dies may have told its readers of events that the store does not have, but
+none with a number beyond the reserved one, so that nobody ever gives such a number to something else.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from penstock_server.errors import StoreUnavailable
+from penstock_server.runs.run import Run
+from penstock_server.store.records import Appending
+from penstock_server.store.store import Turns
+
+FLUSH_S = 0.15
+"""How long an event lies in memory alone, at most, while the store keeps up: with the commit, less than 200 ms."""
+EVENTS_MAX = 64
+"""So many events are not left lying."""
+BATCH_EVENTS_MAX = 1024
+"""How many events one batch holds where the store does not keep up."""
+RESERVED_FIRST = 256
+"""How many numbers a run has from its acceptance on: more than most need in all."""
+RESERVED_AHEAD = 1024
+"""How many numbers beyond the last event each batch reserves."""
+RETRY_S = 0.5
+"""How long a batch waits that did not reach the store."""
+
+
+class Journal:
+    """Keeps the logs of one instance's runs.
+
+    Args:
+        lost: called for a run that another owner has taken over, or that was erased.
+    """
+
+    def __init__(self, turns: Turns, lost: Callable[[Run], None]) -> None:
+        self._turns = turns
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._waiting: set[_Entry] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, run: Run) -> None:
+        """Keeps a run's log from now on, until the log is finished."""
+        run.log.keeper = _Entry(self, run)
+
+    async def close(self) -> None:
+        """Waits for the batches under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _wait(self, entry: "_Entry") -> None:
+        self._waiting.add(entry)
+        if self._timer is None:
+            self._timer = self._loop.call_later(FLUSH_S, self._flush_waiting)
+
+    def _flush_waiting(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, set()
+        for entry in waiting:
+            entry.waited = True
+            self._flush(entry)
+
+    def _flush(self, entry: "_Entry") -> None:
+        entry.flushing = True
+        self._waiting.discard(entry)
+        task = self._loop.create_task(self._bring(entry))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bring(self, entry: "_Entry") -> None:
+        log = entry.run.log
+        try:
+            while log.keeper is entry and entry.due:
+                await self._append(entry)
+        finally:
+            entry.flushing = False
+        if log.keeper is entry and log.last_sequence > log.stored_sequence:
+            self._wait(entry)
+
+    async def _append(self, entry: "_Entry") -> None:
+        run = entry.run
+        assert run.accepted is not None  # noqa: S101 - only stored runs are kept
+        events = run.log.unstored(BATCH_EVENTS_MAX)
+        reserved = max(run.log.reserved, run.log.last_sequence + RESERVED_AHEAD)
+        entry.waited = False
+        try:
+            taken = await self._turns.append(
+                Appending(accepted=run.accepted, events=events, sequence_reserved=reserved)
+            )
+        except StoreUnavailable:
+            entry.waited = True
+            await asyncio.sleep(RETRY_S)
+            return
+        if taken:
+            run.log.stored(events[-1].sequence if events else run.log.stored_sequence, reserved)
+        elif run.log.keeper is entry:
+            run.log.keeper = None
+            self._lost(run)
+
+
+class _Entry:
+    """One log that is kept (see `log.Keeper`)."""
+
+    __slots__ = ("flushing", "journal", "run", "waited")
+
+    def __init__(self, journal: Journal, run: Run) -> None:
+        self.journal = journal
+        self.run = run
+        self.flushing = False
+        self.waited = False
+        """Whether its events have lain for as long as they may."""
+
+    @property
+    def due(self) -> bool:
+        """Whether the log has to be brought to the store now."""
+        log = self.run.log
+        unstored = log.last_sequence - log.stored_sequence
+        return unstored >= EVENTS_MAX or (self.waited and unstored > 0)
+
+    def appended(self) -> None:
+        """See `log.Keeper`."""
+        if self.flushing:
+            return
+        if self.due:
+            self.journal._flush(self)
+        else:
+            self.journal._wait(self)
