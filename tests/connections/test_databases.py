@@ -1,0 +1,137 @@
+"""Connections to databases are tried with their credentials, and what is wrong is told in words that help."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.databases import PASSWORD, USER, DatabaseServer, MariaDb, PostgreSql, running
+
+KINDS = {"mysql": MariaDb, "postgresql": PostgreSql}
+DRIVERS = {"mysql": "asyncmy", "postgresql": "asyncpg"}
+RELOAD_TIMEOUT_S = 20
+WRONG = "wrong-and-not-to-be-shown"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    with running(KINDS[request.param]) as server:
+        server.create("shop")
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def try_server(server: DatabaseServer, try_one: Callable[..., Any]) -> Callable[..., Any]:
+    """Tries the server, with the right values but for those given."""
+
+    async def run(**changed: object) -> tuple[bool, str]:
+        values = {"port": str(server.port), "user": USER, "password": PASSWORD, "database": "shop"} | changed
+        finding = await try_one(server.kind, **values)
+        for secret in (PASSWORD, WRONG):
+            assert secret not in finding.text
+        return finding.ok, finding.text
+
+    return run
+
+
+async def test_a_database_that_lets_us_in_is_ok_with_its_version(try_server: Callable[..., Any]) -> None:
+    ok, text = await try_server()
+    assert (ok, text.startswith("`shop` lets us in; version ")) == (True, True)
+    assert any(word in text for word in ("MariaDB", "PostgreSQL"))
+
+
+@pytest.mark.parametrize("changed", [{"password": WRONG}, {"user": "nobody"}, {"password": ""}])
+async def test_credentials_that_are_wrong_are_told(try_server: Callable[..., Any], changed: dict[str, str]) -> None:
+    ok, text = await try_server(**changed)
+    assert (ok, "the user or the password is wrong" in text or "no password" in text) == (False, True), text
+
+
+async def test_a_database_that_is_not_there_is_told(try_server: Callable[..., Any]) -> None:
+    ok, text = await try_server(database="nothing")
+    assert not ok
+    # MySQL tells those alone that have the right to it whether a database is there.
+    assert "there is no such database; create it first" in text or "the user has no right to this database" in text
+
+
+async def test_a_database_that_takes_encrypted_connections_only_says_so(
+    server: DatabaseServer, try_server: Callable[..., Any]
+) -> None:
+    with encrypted_only(server):
+        ok, text = await try_server()
+    # MariaDB says the same of a wrong password; MySQL has a number of its own for it.
+    said = "must connect encrypted (set sslmode)" if server.kind == "mysql" else "set sslmode to require"
+    assert (ok, said in text) == (False, True), text
+    assert (await try_server())[0]
+
+
+async def test_a_server_without_encryption_is_told_where_the_connection_asks_for_it(
+    server: DatabaseServer, try_server: Callable[..., Any]
+) -> None:
+    ok, text = await try_server(sslmode="verify-full")
+    assert (ok, "SSL" in text) == (False, True), text
+
+
+async def test_a_port_where_nothing_listens_is_told(kind: str, try_one: Callable[..., Any], closed_port: int) -> None:
+    finding = await try_one(kind, port=str(closed_port), user=USER, password=PASSWORD, database="shop")
+    assert not finding.ok
+    assert finding.text.startswith(f"127.0.0.1:{closed_port}: ")
+    assert "nothing listens there" in finding.text or "no connection to it comes about" in finding.text
+
+
+async def test_a_host_that_is_not_known_is_told(kind: str, try_one: Callable[..., Any]) -> None:
+    finding = await try_one(kind, host="nothing.invalid", database="shop")
+    assert not finding.ok
+    assert "nothing.invalid" in finding.text
+
+
+async def test_a_port_that_accepts_and_hangs_is_given_up(
+    kind: str, try_one: Callable[..., Any], silent_port: int
+) -> None:
+    began = time.monotonic()
+    finding = await try_one(kind, timeout_s=0.5, port=str(silent_port), user=USER, password=PASSWORD, database="shop")
+    assert (finding.ok, "it has taken longer than 0.5 s" in finding.text) == (False, True), finding.text
+    assert time.monotonic() - began < 5
+
+
+async def test_a_driver_that_is_not_installed_is_named_with_the_command_that_brings_it(
+    kind: str, try_one: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, DRIVERS[kind], None)
+    finding = await try_one(kind, user=USER, password=PASSWORD, database="shop")
+    assert not finding.ok
+    assert finding.text.endswith(f"pip install 'penstock[{kind}]'")
+
+
+@contextmanager
+def encrypted_only(server: DatabaseServer) -> Iterator[None]:
+    """Within the block, the server turns away connections that are not encrypted."""
+    if server.kind == "mysql":
+        server.execute("SET GLOBAL require_secure_transport = ON")
+        yield
+        server.execute("SET GLOBAL require_secure_transport = OFF")
+        return
+    file = server.folder / "data/pg_hba.conf"
+    before = file.read_text()
+    reload(server, file, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+    yield
+    reload(server, file, before)
+
+
+def reload(server: DatabaseServer, file: Path, rules: str) -> None:
+    """Writes PostgreSQL's rules of access, and returns once new connections are judged by them."""
+    loaded = "SELECT pg_conf_load_time()"
+    before = server.execute(loaded)
+    file.write_text(rules)
+    server.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + RELOAD_TIMEOUT_S
+    while server.execute(loaded) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
