@@ -27,7 +27,7 @@ class Finding:
 
     name: str
     type: str
-    """Empty where the connection is unknown or wrong."""
+    """Empty where the connection is unknown, wrong or not set."""
     ok: bool
     text: str
     """What was found, or what is wrong and what to do, in one line; no secret is in it."""
@@ -55,7 +55,9 @@ class _Check:
     async def of(self, name: str) -> Finding:
         kind = ""
         try:
-            connection = self.connections.get(name)
+            connection = self.connections.find(name)
+            if connection is None:
+                return Finding(name=name, type=kind, ok=True, text="optional, and not set")
             kind = connection.type
             return Finding(name=name, type=kind, ok=True, text=_told(await self._tried(connection)))
         except ProblemFound as error:
