@@ -8,6 +8,7 @@ from penstock_server.flows.connections import check
 from penstock_server.flows.connections.check import Finding
 from penstock_server.flows.connections.connections import Connections
 from penstock_server.flows.connections.declaration import Declaration
+from penstock_server.store.sql.databases.probe import probe
 
 TIMEOUT_S = 10.0
 
@@ -18,7 +19,7 @@ def try_one() -> Callable[..., Any]:
 
     async def run(type: str, timeout_s: float = TIMEOUT_S, **values: object) -> Finding:
         declared = {"tried": Declaration(name="tried", type=type, values=values, origin="the test")}
-        (finding,) = await check.check(Connections(declared, {}), ["tried"], timeout_s=timeout_s)
+        (finding,) = await check.check(Connections(declared, {}), ["tried"], probe_database=probe, timeout_s=timeout_s)
         assert "\n" not in finding.text
         return finding
 

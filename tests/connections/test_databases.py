@@ -1,5 +1,9 @@
 """Connections to databases are tried with their credentials, and what is wrong is told in words that help."""
 
+import asyncio
+import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +76,18 @@ async def test_a_database_that_takes_encrypted_connections_only_says_so(
     assert (await try_server())[0]
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+async def test_an_encrypted_connection_is_let_in_and_its_server_checked(
+    server: DatabaseServer, try_server: Callable[..., Any]
+) -> None:
+    with encryption(server) as certificate, encrypted_only(server):
+        assert (await try_server(sslmode="require"))[0]
+        assert (await try_server(sslmode="verify-ca", sslrootcert=str(certificate)))[0]
+        ok, text = await try_server(sslmode="verify-ca")
+    assert (ok, "certificate verify failed" in text) == (False, True), text
+
+
 async def test_a_server_without_encryption_is_told_where_the_connection_asks_for_it(
     server: DatabaseServer, try_server: Callable[..., Any]
 ) -> None:
@@ -101,6 +117,18 @@ async def test_a_port_that_accepts_and_hangs_is_given_up(
     assert time.monotonic() - began < 5
 
 
+async def test_a_password_in_what_a_server_says_is_masked(try_one: Callable[..., Any]) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said = b"\xff" + (1040).to_bytes(2, "little") + f"#08004no more of {PASSWORD}".encode()
+        writer.write(len(said).to_bytes(3, "little") + b"\0" + said)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        finding = await try_one("mysql", port=str(port), user=USER, password=PASSWORD, database="shop")
+    assert (finding.ok, "it has too many connections (no more of **********)" in finding.text) == (False, True), finding
+
+
 async def test_a_driver_that_is_not_installed_is_named_with_the_command_that_brings_it(
     kind: str, try_one: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,16 +148,36 @@ def encrypted_only(server: DatabaseServer) -> Iterator[None]:
         return
     file = server.folder / "data/pg_hba.conf"
     before = file.read_text()
-    reload(server, file, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+    file.write_text("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+    reload(server)
     yield
-    reload(server, file, before)
+    file.write_text(before)
+    reload(server)
 
 
-def reload(server: DatabaseServer, file: Path, rules: str) -> None:
-    """Writes PostgreSQL's rules of access, and returns once new connections are judged by them."""
+@contextmanager
+def encryption(server: DatabaseServer) -> Iterator[Path]:
+    """Within the block, PostgreSQL takes encrypted connections; yields the certificate that it shows."""
+    key, certificate = (server.folder / f"data/server.{suffix}" for suffix in ("key", "crt"))
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    owner = (server.folder / "data").stat()
+    os.chown(key, owner.st_uid, owner.st_gid)
+    os.chown(certificate, owner.st_uid, owner.st_gid)
+    key.chmod(0o600)
+    certificate.chmod(0o644)
+    server.execute("ALTER SYSTEM SET ssl = on")
+    reload(server)
+    yield certificate
+    server.execute("ALTER SYSTEM RESET ssl")
+    reload(server)
+
+
+def reload(server: DatabaseServer) -> None:
+    """Has PostgreSQL read its files again, and returns once new connections are judged by them."""
     loaded = "SELECT pg_conf_load_time()"
     before = server.execute(loaded)
-    file.write_text(rules)
     server.execute("SELECT pg_reload_conf()")
     deadline = time.monotonic() + RELOAD_TIMEOUT_S
     while server.execute(loaded) == before:

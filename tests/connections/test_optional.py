@@ -13,6 +13,7 @@ from penstock_server.flows.connections.connections import load
 from penstock_server.flows.flow import Flow
 from penstock_server.flows.loader import load as load_flow
 from penstock_server.flows.problems import FlowLoadError, ProblemFound
+from penstock_server.store.sql.databases.probe import probe
 
 FLOW = """\
 inputs: {ask: {type: bool}}
@@ -90,5 +91,5 @@ async def test_it_is_told_by_the_check_and_to_who_cannot_do_without(folder: Path
     assert connections.find("model") is None
     with pytest.raises(ProblemFound, match="OPTIONAL_KEY, which is not set"):
         connections.get("model")
-    (finding,) = await check.check(connections, ["model"])
+    (finding,) = await check.check(connections, ["model"], probe_database=probe)
     assert (finding.ok, finding.text) == (True, "optional, and not set")

@@ -42,9 +42,15 @@ def check(names: tuple[str, ...], folder: str | None, **given: Any) -> None:
     wanted = list(names) or found.names
     if not wanted:
         raise click.ClickException(f"there are no connections: declare some in {loading.FILE}")
-    findings = asyncio.run(try_all(found, wanted))
+    findings = asyncio.run(try_all(found, wanted, probe_database=_probe))
     click.echo(_table(findings))
     sys.exit(0 if all(each.ok for each in findings) else 1)
+
+
+async def _probe(address: str, *, timeout_s: float) -> str:
+    from penstock_server.store.sql.databases.probe import probe  # SQLAlchemy takes a while, and few need it
+
+    return await probe(address, timeout_s=timeout_s)
 
 
 def _table(findings: Sequence[Finding]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from penstock.connections import Connection, DatabaseConnection, MilvusConnection
@@ -33,23 +34,33 @@ class Finding:
     """What was found, or what is wrong and what to do, in one line; no secret is in it."""
 
 
-async def check(connections: Connections, names: list[str], *, timeout_s: float = CHECK_TIMEOUT_S) -> list[Finding]:
+class ProbeDatabase(Protocol):
+    """What tries databases: the store knows how to use one, flows do not."""
+
+    async def __call__(self, address: str, *, timeout_s: float) -> str:
+        """The version of the database at an address, whose credentials it has taken. Raises StoreError."""
+
+
+async def check(
+    connections: Connections, names: list[str], *, probe_database: ProbeDatabase, timeout_s: float = CHECK_TIMEOUT_S
+) -> list[Finding]:
     """Tries connections, all at once.
 
     Args:
         timeout_s: how long each step of a check may take, in seconds.
     """
-    models = Models(silence_timeout_s=timeout_s)
+    tried = _Check(connections, Models(silence_timeout_s=timeout_s), probe_database, timeout_s)
     try:
-        return await asyncio.gather(*(_Check(connections, models, timeout_s).of(name) for name in names))
+        return await asyncio.gather(*map(tried.of, names))
     finally:
-        await models.close()
+        await tried.models.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
     connections: Connections
     models: Models
+    probe_database: ProbeDatabase
     timeout_s: float
 
     async def of(self, name: str) -> Finding:
@@ -83,10 +94,8 @@ class _Check:
         return "nothing to try: what it leads to, its flows know alone"
 
     async def _database(self, connection: DatabaseConnection) -> str:
-        from penstock_server.store.sql.databases.probe import probe  # SQLAlchemy takes a while to import
-
         try:
-            version = await probe(connection.url, timeout_s=self.timeout_s)
+            version = await self.probe_database(connection.url, timeout_s=self.timeout_s)
         except NotConnected as error:
             raise ProblemFound(f"{connection.host}:{connection.port}: {error.reason}") from None
         return f"`{connection.database}` lets us in; version {version}"
@@ -112,6 +121,8 @@ class _Check:
                 _, writer = await asyncio.open_connection(host, port)
         except TimeoutError:
             raise ProblemFound(f"{host}:{port} did not answer within {self.timeout_s:g} s") from None
+        except ConnectionRefusedError:
+            raise ProblemFound(f"{host}:{port} cannot be reached: nothing listens there") from None
         except OSError as error:
             raise ProblemFound(f"{host}:{port} cannot be reached: {error.strerror or error}") from None
         writer.close()
