@@ -39,7 +39,7 @@ COLLISIONS = (1020, 1062, 1205, 1213)
 AILMENTS = {
     1021: "its disk is full",
     1040: "it has too many connections",
-    1044: "the user has no right to this database",
+    1044: "the user has no right to this database, or there is none of this name",
     1045: "the user or the password is wrong, or this user must connect encrypted (set sslmode)",
     1049: "there is no such database; create it first",
     1053: "it is stopping",

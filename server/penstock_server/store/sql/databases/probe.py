@@ -24,8 +24,9 @@ async def probe(address: str, *, timeout_s: float) -> str:
     database = database_of(url, settings, instance=False)
     await database.open()
     try:
-        return str(await database.read(lambda connection: connection.scalar(select(func.version()))))
+        version = str(await database.read(lambda connection: connection.scalar(select(func.version()))))
     except StoreUnavailable as failure:
         raise NotConnected(shown(url), failure.message) from None
     finally:
         await database.close()
+    return version.partition(" on ")[0]  # PostgreSQL goes on with how it was compiled
