@@ -8,6 +8,7 @@ from penstock.connections import (
     AzureOpenAIConnection,
     CustomConnection,
     DashScopeConnection,
+    InvalidConnection,
     MilvusConnection,
     MySqlConnection,
     OpenAIConnection,
@@ -87,6 +88,17 @@ def test_a_database_tells_one_url_with_its_parts_escaped(tmp_path: Path) -> None
     connections = declared(tmp_path, ALL)
     assert connections.get("shop").url == f"mysql://root:{KEY}%2F%40@db:3306/shop"
     assert connections.get("log").url == f"postgresql://me:{KEY}@[::1]:6432/log"
+
+
+@pytest.mark.parametrize("kind", [MySqlConnection, PostgresConnection])
+def test_how_a_database_is_encrypted_is_part_of_its_address(kind: type[MySqlConnection | PostgresConnection]) -> None:
+    made = kind(host="db", database="shop", sslmode="verify-full", sslrootcert="/etc/ca 1.pem")
+    assert made.url == f"{kind.TYPE}://db:{kind.PORT}/shop?sslmode=verify-full&sslrootcert=%2Fetc%2Fca+1.pem"
+    assert kind(url=made.url).configs == made.configs
+    with pytest.raises(InvalidConnection, match="`sslmode` must be one of disable, require, verify-ca, verify-full"):
+        kind(database="shop", sslmode="on")
+    with pytest.raises(InvalidConnection, match=r"no \?parameters but sslmode and sslrootcert"):
+        kind(url=f"{kind.TYPE}://db/shop?charset=latin1")
 
 
 def test_a_connection_document_of_prompt_flow_is_read_as_it_is(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ FLOW = Path(__file__).parents[2] / "examples/docs-qa"
 def flow() -> Iterator[tuple[ModuleType, ModuleType]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FLOW)
-        yield import_module("retrieve"), import_module("answer")
-        del sys.modules["retrieve"], sys.modules["answer"]
+        yield import_module("retrieve"), import_module("quote")
+        del sys.modules["retrieve"], sys.modules["quote"]
 
 
 Modules = tuple[ModuleType, ModuleType]
@@ -48,9 +48,9 @@ def test_a_question_finds_its_passage(flow: Modules, question: str, title: str) 
     "question", ["What is the weather in Paris?", "", '"*(', "今天天气怎么样？", "你好", "?" * 5000]
 )
 def test_a_question_about_something_else_finds_nothing_and_is_told_so(flow: Modules, question: str) -> None:
-    retrieve, answer = flow
+    retrieve, quote = flow
     assert retrieve.retrieve(question, []) == []
-    assert "".join(answer.answer(question, [])).startswith(("I know Penstock's own documentation", "我只读过"))
+    assert "".join(quote.quote(question, [])).startswith(("I know Penstock's own documentation", "我只读过"))
 
 
 def test_a_follow_up_is_understood_from_the_round_before(flow: Modules) -> None:
@@ -62,9 +62,9 @@ def test_a_follow_up_is_understood_from_the_round_before(flow: Modules) -> None:
 
 @pytest.mark.parametrize("question", ["How do I stream an answer?", "怎么流式接收答案？"])
 def test_the_answer_names_its_source_and_comes_in_small_pieces(flow: Modules, question: str) -> None:
-    retrieve, answer = flow
+    retrieve, quote = flow
     passages = retrieve.retrieve(question, [])
-    pieces = list(answer.answer(question, passages))
+    pieces = list(quote.quote(question, passages))
     whole = "".join(pieces)
     assert whole.startswith(passages[0]["text"])
     assert passages[0]["page"] in whole

@@ -31,8 +31,8 @@ def connections() -> None:
 def check(names: tuple[str, ...], folder: str | None, **given: Any) -> None:
     """Try connections, all of them or those named, and tell what is wrong with each.
 
-    Models are asked for their list of models, with the connection's key. Of databases only the address is tried. The
-    exit code is 1 where a connection failed.
+    Models are asked for their list of models, databases for their version, Milvus for its collections: each with the
+    connection's credentials, and each step for 10 seconds at most. The exit code is 1 where a connection failed.
     """
     config = resolve(ServerConfig, given)
     try:
@@ -42,9 +42,15 @@ def check(names: tuple[str, ...], folder: str | None, **given: Any) -> None:
     wanted = list(names) or found.names
     if not wanted:
         raise click.ClickException(f"there are no connections: declare some in {loading.FILE}")
-    findings = asyncio.run(try_all(found, wanted))
+    findings = asyncio.run(try_all(found, wanted, probe_database=_probe))
     click.echo(_table(findings))
     sys.exit(0 if all(each.ok for each in findings) else 1)
+
+
+async def _probe(address: str, *, timeout_s: float) -> str:
+    from penstock_server.store.sql.databases.probe import probe  # SQLAlchemy takes a while, and few need it
+
+    return await probe(address, timeout_s=timeout_s)
 
 
 def _table(findings: Sequence[Finding]) -> str:

@@ -12,7 +12,7 @@ Every value is an attribute, secrets too; the connection itself prints without t
 those of prompt flow's `promptflow.connections`. Nothing here needs more than the standard library.
 """
 
-from penstock.connections.connection import Connection, Field, InvalidConnection
+from penstock.connections.connection import Connection, Field, IncompleteConnection, InvalidConnection
 from penstock.connections.custom import CustomConnection
 from penstock.connections.models import (
     AzureOpenAIConnection,
@@ -40,6 +40,7 @@ __all__ = [
     "DatabaseConnection",
     "Field",
     "FormRecognizerConnection",
+    "IncompleteConnection",
     "InvalidConnection",
     "MilvusConnection",
     "MySqlConnection",

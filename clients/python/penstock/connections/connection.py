@@ -25,6 +25,10 @@ class InvalidConnection(ValueError):
     """The values of a connection do not make one; the message says why, and holds no secret."""
 
 
+class IncompleteConnection(InvalidConnection):
+    """Something that the connection needs is not given; nothing else is known to be wrong."""
+
+
 class Secrets:
     """The secrets of a connection: like a read-only dict of texts that prints without them.
 
@@ -195,5 +199,5 @@ def _named(values: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, An
     given = {names[key]: value for key, value in values.items() if value not in (None, "")}
     missing = [field.name for field in fields if field.required and field.name not in given]
     if missing:
-        raise InvalidConnection(f"it needs `{missing[0]}`")
+        raise IncompleteConnection(f"it needs `{missing[0]}`")
     return {field.name: given.get(field.name, field.default) for field in fields}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from penstock.connections.connection import Connection, Field, InvalidConnection, check_address
+from penstock.connections.connection import Connection, Field, IncompleteConnection, InvalidConnection, check_address
 from penstock.secret import Secret
 
 DASHSCOPE_URL = "https://dashscope.aliyuncs.com/compatible-mode/v1"
@@ -28,7 +28,7 @@ class OpenAIConnection(Connection):
         if self.base_url is not None:
             check_address("base_url", self.base_url)
         elif not api_key:
-            raise InvalidConnection("it needs an `api_key`, or the `base_url` of a server that wants none")
+            raise IncompleteConnection("it needs an `api_key`, or the `base_url` of a server that wants none")
 
 
 class ServerlessConnection(Connection):

@@ -2,10 +2,15 @@
 
 import re
 from typing import Any, ClassVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from penstock.connections.connection import Connection, Field, InvalidConnection
 from penstock.secret import Secret
+
+SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
+"""How a connection to a database is encrypted and its server checked; the words are those of libpq."""
+TLS_OPTIONS = ("sslmode", "sslrootcert")
+"""What may follow the `?` of a database's address."""
 
 
 class MilvusConnection(Connection):
@@ -36,6 +41,8 @@ class DatabaseConnection(Connection):
         Field(name="user", aliases=("username",)),
         Field(name="password", secret=True),
         Field(name="database", required=True, aliases=("db",)),
+        Field(name="sslmode"),
+        Field(name="sslrootcert"),
     )
     SCHEMES: ClassVar[tuple[str, ...]] = ()
     """The schemes that its URLs may have; the first is that of `url`."""
@@ -44,6 +51,8 @@ class DatabaseConnection(Connection):
     user: str | None
     password: str | None
     database: str
+    sslmode: str | None
+    sslrootcert: str | None
 
     def __init__(self, *, name: str = "", url: str | Secret | None = None, **values: Any) -> None:
         parts = self._parts(url) if url else {}
@@ -51,6 +60,8 @@ class DatabaseConnection(Connection):
         if twice:
             raise InvalidConnection(f"`url` and `{twice[0]}` both say where it is: give one of them")
         super().__init__(name=name, **{"port": self.PORT, **parts, **values})
+        if self.sslmode not in (None, *SSL_MODES):
+            raise InvalidConnection(f"`sslmode` must be one of {', '.join(SSL_MODES)}")
         if not re.fullmatch("[0-9]{1,5}", str(self.configs["port"])) or not 0 < self.port < 2**16:
             raise InvalidConnection("`port` must be a number from 1 to 65535")
 
@@ -70,7 +81,9 @@ class DatabaseConnection(Connection):
         password = f":{quote(self.password, safe='')}" if self.password else ""
         user = f"{quote(self.user, safe='')}{password}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.SCHEMES[0]}://{user}{host}:{self.port}/{quote(self.database, safe='')}"
+        options = {key: self.configs[key] for key in TLS_OPTIONS if self.configs[key]}
+        query = f"?{urlencode(options)}" if options else ""
+        return f"{self.SCHEMES[0]}://{user}{host}:{self.port}/{quote(self.database, safe='')}{query}"
 
     @classmethod
     def _parts(cls, url: str | Secret) -> dict[str, Any]:
@@ -81,14 +94,16 @@ class DatabaseConnection(Connection):
             raise InvalidConnection(f"`url` must be like {cls.SCHEMES[0]}://user:password@host:port/database") from None
         if parts.scheme not in cls.SCHEMES:
             raise InvalidConnection(f"`url` must begin with {cls.SCHEMES[0]}://")
-        if parts.query or parts.fragment:
-            raise InvalidConnection("`url` must have no ?parameters")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if parts.fragment or not options.keys() <= set(TLS_OPTIONS):
+            raise InvalidConnection(f"`url` may have no ?parameters but {' and '.join(TLS_OPTIONS)}")
         found = {
             "host": parts.hostname,
             "port": port,
             "user": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
             "database": unquote(parts.path.removeprefix("/")),
+            **options,
         }
         return {key: value for key, value in found.items() if value}
 

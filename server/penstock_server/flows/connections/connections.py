@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from penstock.connections import Connection, InvalidConnection
+from penstock.connections import Connection, IncompleteConnection, InvalidConnection
 from penstock_server.flows.connections import environment, file
 from penstock_server.flows.connections.declaration import Declaration
 from penstock_server.flows.problems import ProblemFound, did_you_mean, listed
@@ -46,6 +46,15 @@ class Connections:
             made = self._made[name] = self._make(name)
         return made
 
+    def find(self, name: str) -> Connection | None:
+        """The same; None where the connection is optional, and values that it needs are not set."""
+        try:
+            return self.get(name)
+        except _NotSet:
+            if self._declared[name].optional:
+                return None
+            raise
+
     def _make(self, name: str) -> Connection:
         declared = self._declared.get(name)
         if declared is None:
@@ -53,13 +62,18 @@ class Connections:
         try:
             return declared.make(self._environ)
         except InvalidConnection as error:
-            raise ProblemFound(f"connection `{name}` ({declared.origin}): {error}") from None
+            kind = _NotSet if isinstance(error, IncompleteConnection) else ProblemFound
+            raise kind(f"connection `{name}` ({declared.origin}): {error}") from None
 
     def _hint(self, name: str) -> str:
         if self._declared:
             close = did_you_mean(name, self.names)
             return close if close.startswith("did") else f"known are: {listed(self.names)}"
         return f"declare it in {FILE}, or set {environment.variable(name, 'type')}"
+
+
+class _NotSet(ProblemFound):
+    """A connection lacks values that it needs."""
 
 
 def load(

@@ -12,6 +12,7 @@ from penstock.connections import (
     CustomConnection,
     DashScopeConnection,
     FormRecognizerConnection,
+    IncompleteConnection,
     InvalidConnection,
     MilvusConnection,
     MySqlConnection,
@@ -56,12 +57,15 @@ class Declaration:
     """As they stand there; `${env:X}` and `${env:X:-default}` are not replaced yet."""
     origin: str
     """Where it stands, for people."""
+    optional: bool = False
+    """Whether flows are served without it where values that it needs are not set."""
 
     def make(self, environ: Mapping[str, str]) -> Connection:
         """The connection.
 
         Raises:
-            InvalidConnection: a variable is not set, or the values do not make a connection.
+            IncompleteConnection: a variable is not set, or a value that it needs is not given.
+            InvalidConnection: the values do not make a connection.
         """
         kind = type_of(self.type)
         if kind is None:
@@ -83,7 +87,7 @@ def _resolved(key: str, value: object, environ: Mapping[str, str]) -> object:
         return value
     text = environ.get(found["name"]) or found["default"]
     if text is None:
-        raise InvalidConnection(f"`{key}` is the environment variable {found['name']}, which is not set")
+        raise IncompleteConnection(f"`{key}` is the environment variable {found['name']}, which is not set")
     return text
 
 

@@ -9,11 +9,14 @@ from penstock_server.flows import document
 from penstock_server.flows.connections.declaration import TYPES, Declaration, type_of
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.problems import FlowLoadError, did_you_mean, listed
+from penstock_server.flows.valuetypes import read_flag
 
 FILE_BYTES_MAX = 512 * 1024
 
 _PROMPT_FLOW_KEYS = ("$schema", "module")
 """What prompt flow's documents hold beside the values."""
+_COMMON_KEYS = ("name", "type", "optional")
+"""What every connection may have beside its values."""
 _CUSTOM_KEYS = ("configs", "secrets")
 
 
@@ -62,11 +65,13 @@ def _declaration(name: str, item: Item, problems: Problems) -> Declaration | Non
     kind = _type(name, item, problems)
     if kind is None:
         return None
-    entries = {key: each for key, each in item.entries().items() if key not in ("name", "type", *_PROMPT_FLOW_KEYS)}
+    entries = {key: each for key, each in item.entries().items() if key not in (*_COMMON_KEYS, *_PROMPT_FLOW_KEYS)}
     what = f"connection `{name}`"
     is_custom = kind is CustomConnection
     values = _custom_values(what, entries, problems) if is_custom else _typed_values(what, kind, entries, problems)
-    return Declaration(name=name, type=kind.TYPE, values=values, origin=f"{problems.file}:{item.line}")
+    optional = read_flag(what, item, "optional", problems)
+    origin = f"{problems.file}:{item.line}"
+    return Declaration(name=name, type=kind.TYPE, values=values, origin=origin, optional=optional)
 
 
 def _type(name: str, item: Item, problems: Problems) -> type[Connection] | None:

@@ -72,7 +72,7 @@ class Execution:
             await self._stop()
         if self._failure is not None:
             raise self._failure
-        results = self._outputs.json({name: self._results[name] for name in self._plan.output_names})
+        results = self._outputs.json({name: self._results[name] for name in self._plan.sources})
         if not self._plan.streaming:
             self._outputs.tell(results)
         return results
@@ -196,15 +196,22 @@ class Execution:
         self._values.put(node.name, value)
         self._left.discard(node.name)
         try:
-            has_room = not node.outputs or self._takes_outputs(node.outputs, node.name)
-            if value is BYPASSED and node.streamed:
-                has_room = self._tells(dict.fromkeys(node.streamed))
+            outputs, lost = (node.outputs, ()) if value is not BYPASSED else self._lost(node)
+            has_room = not outputs or self._takes_outputs(outputs, node.name)
+            if lost:
+                has_room = self._tells(dict.fromkeys(lost))
             if has_room or not self._left:
                 self._follow(node)
             else:
                 self._spawn(self._follow_later(node), node.name, self._context.copy())
         except Exception as error:  # an output is no JSON, or too large; or the flow has been closed
             self._fail(error)
+
+    def _lost(self, node: PlannedNode) -> tuple[tuple[OutputDeclaration, ...], tuple[str, ...]]:
+        """The outputs that a node is bypassed for, and those that would have been its chunks: no other gives them."""
+        gone = {name for name, nodes in self._plan.sources.items() if self._values.bypassed(nodes)}
+        outputs = tuple(output for output in node.outputs if output.name in gone)
+        return outputs, tuple(name for name in node.streamed if name in gone)
 
     def _follow(self, node: PlannedNode) -> None:
         self._start_ready(node.feeds)
@@ -233,7 +240,7 @@ class Execution:
         values: dict[str, object] = {}
         for output in outputs:
             try:
-                values[output.name] = self._values.found(output.binding)
+                values[output.name] = self._values.found(output.binding_of(node))
             except LookupError as error:
                 raise self._translator.of_output(output.name, error.args[0], node) from None
         return not values or self._tells(self._outputs.json(values, node))

@@ -69,9 +69,19 @@ class OutputDeclaration:
     name: str
     type: str
     description: str
-    binding: Binding
+    bindings: tuple[Binding, ...]
+    """What it is. Several refer to nodes of which at most one runs, and that one's counts."""
     evaluation_only: bool = False
     """Whether it is for batches of runs: such outputs are not given online."""
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The nodes that it refers to."""
+        return frozenset(binding.node for binding in self.bindings if binding.node)
+
+    def binding_of(self, node: str) -> Binding:
+        """What it is where this node runs; the only binding of an output that refers to no node."""
+        return next(binding for binding in self.bindings if binding.node == node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +110,11 @@ class Graph:
     def online_outputs(self) -> tuple[OutputDeclaration, ...]:
         """The outputs that callers get."""
         batch = {node.name for node in self.nodes if node.aggregation}
-        return tuple(each for each in self.outputs if each.binding.node not in batch and not each.evaluation_only)
+        return tuple(each for each in self.outputs if not each.nodes & batch and not each.evaluation_only)
 
     def bindings(self, *, online: bool = False) -> Iterator[tuple[str, Binding]]:
         """All that may refer to something, each with words for it; only what is online, if so asked."""
         for node in self.online_nodes if online else self.nodes:
             yield from node.bindings()
         for output in self.online_outputs if online else self.outputs:
-            yield f"output `{output.name}`", output.binding
+            yield from ((f"output `{output.name}`", binding) for binding in output.bindings)

@@ -20,8 +20,9 @@ def flowchart(graph: Graph) -> str:
     for node in graph.nodes:
         lines += _edges_to(node, ids)
     for output in graph.outputs:
-        source = _source(output.binding.node, bool(output.binding.reference), ids)
-        lines += [f"{source} -->|{_quoted(output.name)}| {OUTPUTS}"] if source else []
+        for binding in output.bindings:
+            source = _source(binding.node, bool(binding.reference), ids)
+            lines += [f"{source} -->|{_quoted(output.name)}| {OUTPUTS}"] if source else []
     lines += [f"style {ids[node.name]} stroke-dasharray: 4" for node in graph.nodes if node.aggregation]
     return "\n".join(["flowchart TD", *(f"    {line}" for line in lines)])
 

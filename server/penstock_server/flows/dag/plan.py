@@ -46,7 +46,8 @@ class Plan:
     """The nodes of blocking code that one thread executes one after another, by the first of them."""
     given: tuple[OutputDeclaration, ...]
     """The outputs that are inputs of the flow, or literals."""
-    output_names: tuple[str, ...]
+    sources: Mapping[str, frozenset[str]]
+    """The nodes that may give each output."""
     streaming: tuple[str, ...]
     """The outputs that stream."""
     output_schema: JsonSchema
@@ -66,8 +67,8 @@ def make(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -> Plan:
     return Plan(
         nodes=planned,
         strands=_strands(planned, streaming),
-        given=tuple(output for output in outputs if not output.binding.node),
-        output_names=tuple(output.name for output in outputs),
+        given=tuple(output for output in outputs if not output.nodes),
+        sources={output.name: output.nodes for output in outputs},
         streaming=streaming,
         output_schema=_schema(graph, nodes),
     )
@@ -77,8 +78,10 @@ def _planned(
     declared: NodeDeclaration, graph: Graph, nodes: Mapping[str, Node], streaming: tuple[str, ...]
 ) -> PlannedNode:
     node = nodes[declared.name]
-    outputs = [output for output in graph.online_outputs if output.binding.node == declared.name]
-    streamed = tuple(output.name for output in outputs if output.name in streaming)
+    outputs = [output for output in graph.online_outputs if declared.name in output.nodes]
+    streamed = tuple(
+        each.name for each in outputs if each.name in streaming and _is_whole(each.binding_of(declared.name))
+    )
     is_plain = declared.policy.is_plain and not streamed
     return PlannedNode(
         name=declared.name,
@@ -90,7 +93,7 @@ def _planned(
         sources=frozenset(binding.node for binding in declared.inputs.values() if binding.node),
         feeds=tuple(other.name for other in graph.online_nodes if declared.name in other.needs),
         streamed=streamed,
-        outputs=tuple(output for output in outputs if output.name not in streaming),
+        outputs=tuple(output for output in outputs if output.name not in streamed),
         blocking=node if is_plain and isinstance(node, Blocking) else None,
     )
 
@@ -126,14 +129,14 @@ def _check_fields(graph: Graph, nodes: Mapping[str, Node], problems: Problems) -
             problems.add(binding.item, text, hint=did_you_mean(reference.field, fields))
 
 
-def _is_whole(output: OutputDeclaration) -> bool:
-    """Whether the output is all that its node returns, rather than something in it."""
-    reference = output.binding.reference
+def _is_whole(binding: Binding) -> bool:
+    """Whether it is all that a node returns, rather than something in it."""
+    reference = binding.reference
     return reference is not None and bool(reference.node) and not reference.steps
 
 
 def _streams(output: OutputDeclaration, nodes: Mapping[str, Node]) -> bool:
-    return _is_whole(output) and nodes[output.binding.node].is_streaming
+    return any(_is_whole(binding) and nodes[binding.node].is_streaming for binding in output.bindings)
 
 
 def _schema(graph: Graph, nodes: Mapping[str, Node]) -> JsonSchema:
@@ -154,8 +157,9 @@ def _output_schema(output: OutputDeclaration, nodes: Mapping[str, Node], bypassa
     if output.type:
         schema = dict(SCHEMAS[output.type])
     else:
-        schema = dict(nodes[output.binding.node].output_schema) if _is_whole(output) else {}
-    if schema and output.binding.node in bypassable:
+        found = [nodes[each.node].output_schema if _is_whole(each) else {} for each in output.bindings]
+        schema = dict(found[0]) if all(each == found[0] for each in found) else {}
+    if schema and output.nodes and output.nodes <= bypassable:
         schema = {"anyOf": [schema, {"type": "null"}]}
     return {**schema, "description": output.description} if output.description else schema
 

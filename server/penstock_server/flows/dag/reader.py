@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from penstock_server.flows.callable import CHAT_HISTORY, CHAT_INPUT, CHAT_OUTPUT
 from penstock_server.flows.dag import checks, keys, noderead
-from penstock_server.flows.dag.graph import Graph, OutputDeclaration
+from penstock_server.flows.dag.graph import Binding, Graph, OutputDeclaration
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.flow import HISTORY_ROUNDS_MOST
 from penstock_server.flows.inputs import Input
@@ -65,9 +65,15 @@ def _output(name: str, item: Item, problems: Problems) -> OutputDeclaration:
         name=name,
         type=read_type(what, item, problems),
         description=text_of(item.get("description")),
-        binding=noderead.binding(what, reference or item, problems),
+        bindings=_bindings(what, reference or item, problems),
         evaluation_only=read_flag(what, item, "evaluation_only", problems),
     )
+
+
+def _bindings(what: str, item: Item, problems: Problems) -> tuple[Binding, ...]:
+    """One, or those of a list."""
+    items = item.value if isinstance(item.value, list) and item.value else [item]
+    return tuple(noderead.binding(what, each, problems) for each in items)
 
 
 def _chat_inputs(inputs: Mapping[str, Item], problems: Problems) -> tuple[str, str]:

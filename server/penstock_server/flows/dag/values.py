@@ -30,6 +30,10 @@ class Values:
         """Whether all these nodes have returned, or were bypassed."""
         return nodes <= self._nodes.keys()
 
+    def bypassed(self, nodes: frozenset[str]) -> bool:
+        """Whether all these nodes were bypassed."""
+        return all(self._nodes.get(name) is BYPASSED for name in nodes)
+
     def found(self, binding: Binding) -> object:
         """What a binding gives; None where its node was bypassed.
 

@@ -16,6 +16,7 @@ from typing import Any
 from milvus_lite.server_manager import server_manager_instance as embedded_servers
 from pymilvus import DataType, MilvusClient, MilvusException
 
+from penstock.connections import Connection
 from penstock_server.errors import UpstreamUnavailable
 from penstock_server.flows.knowledge.chunks import Chunk
 from penstock_server.flows.knowledge.store import Filters, Hit, Place, Query, Vector
@@ -127,7 +128,7 @@ class MilvusStore:
         return UpstreamUnavailable(f"the index of the knowledge base `{name}` {what}", metadata=metadata)
 
 
-_OWN_CONNECTION: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
+OWN_CONNECTION: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
 """By default clients of one address share a connection, broken ones too; opened anew, ours is a new one."""
 
 _lock = threading.Lock()
@@ -135,16 +136,21 @@ _users: Counter[Path] = Counter()
 """How many stores have each embedded server open; a process has one server a file."""
 
 
+def credentials(connection: Connection) -> dict[str, str]:
+    """What a client of a server is made with, beside its address."""
+    return {"token": connection.token or "", "db_name": connection.db_name or ""}
+
+
 def _connected(place: Place) -> tuple[MilvusClient, Path | None]:
     """The client, and the file of the embedded server behind it."""
     connection = place.connection
     uri = connection.uri if connection else str((place.folder / FILE).absolute())
     if not uri.endswith(".db"):
-        given = {"token": connection.token or "", "db_name": connection.db_name or ""} if connection else {}
-        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given, **_OWN_CONNECTION), None
+        given = credentials(connection) if connection else {}
+        return MilvusClient(uri=uri, timeout=TIMEOUT_S, **given, **OWN_CONNECTION), None
     file = Path(uri).absolute()
     with _lock:
-        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S, **_OWN_CONNECTION)
+        client = MilvusClient(uri=str(file), timeout=TIMEOUT_S, **OWN_CONNECTION)
         _users[file] += 1
     return client, file
 

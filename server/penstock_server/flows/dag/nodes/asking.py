@@ -6,6 +6,7 @@ from penstock_server.errors import FlowFailed
 from penstock_server.flows.dag.graph import NodeDeclaration
 from penstock_server.flows.dag.nodes.node import Workshop
 from penstock_server.flows.models import settings
+from penstock_server.flows.models.absent import AbsentModel
 from penstock_server.flows.models.chat import Model
 from penstock_server.flows.models.settings import Read
 from penstock_server.flows.problems import ProblemFound, listed
@@ -16,7 +17,10 @@ MODEL_NAMES = ("deployment_name", "model")
 
 
 def model(declared: NodeDeclaration, workshop: Workshop) -> Model | None:
-    """The model behind the node's connection; None, with a problem added, where there is none."""
+    """The model behind the node's connection; None, with a problem added, where there is none.
+
+    Where the connection is optional and not set, it is one that cannot be asked.
+    """
     item = declared.item.get("connection")
     name = text_of(item)
     if not name:
@@ -25,7 +29,8 @@ def model(declared: NodeDeclaration, workshop: Workshop) -> Model | None:
         workshop.problems.add(item or declared.item, f"node `{declared.name}` needs a `connection`", hint=hint)
         return None
     try:
-        return workshop.models.of(workshop.connections.get(name))
+        connection = workshop.connections.find(name)
+        return AbsentModel(name) if connection is None else workshop.models.of(connection)
     except ProblemFound as error:
         workshop.problems.add(item, f"node `{declared.name}`: {error.text}", hint=error.hint)
         return None

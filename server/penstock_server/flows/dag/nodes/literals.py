@@ -50,7 +50,8 @@ def _connection(name: object, wanted: tuple[Any, ...], connections: Connections)
         return name
     if not isinstance(name, str):
         raise ProblemFound("it takes the name of a connection")
-    return connection_for(connections.get(name), wanted)
+    found = connections.find(name)
+    return None if found is None else connection_for(found, wanted)
 
 
 def _cast(value: object, kind: Any) -> object:

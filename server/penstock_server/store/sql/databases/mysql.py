@@ -39,8 +39,8 @@ COLLISIONS = (1020, 1062, 1205, 1213)
 AILMENTS = {
     1021: "its disk is full",
     1040: "it has too many connections",
-    1044: "the user has no right to this database",
-    1045: "the user or the password is wrong",
+    1044: "the user has no right to this database, or there is none of this name",
+    1045: "the user or the password is wrong, or this user must connect encrypted (set sslmode)",
     1049: "there is no such database; create it first",
     1053: "it is stopping",
     1114: "its disk is full",
@@ -55,6 +55,7 @@ AILMENTS = {
     1969: "the query took too long",
     2003: "no connection to it comes about",
     3024: "the query took too long",
+    3159: tls.REQUIRED,
 }
 """What is wrong with the database, by the number of its error."""
 

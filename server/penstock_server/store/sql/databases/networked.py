@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from penstock_server.store.errors import StoreError
+from penstock_server.store.errors import NotConnected
 from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.url import shown
@@ -79,7 +79,7 @@ class NetworkedDatabase:
                 pass
         except (SQLAlchemyError, OSError) as error:
             await self.close()
-            raise StoreError(f"the store {shown(self._url)} cannot be opened: {self._reason(error)}") from None
+            raise NotConnected(shown(self._url), self._reason(error)) from None
 
     async def close(self) -> None:
         """See `database.Database`."""

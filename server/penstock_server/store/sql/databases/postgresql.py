@@ -38,6 +38,7 @@ COLLISIONS = ("23505", "40001", "40P01", "55P03")
 AILMENTS = {
     "08": "the connection broke",
     "25006": "it is read-only",
+    "28000": "it does not let this user in from here",
     "28": "the user or the password is wrong",
     "3D000": "there is no such database; create it first",
     "3F000": "the user has no schema in this database",
@@ -52,6 +53,9 @@ AILMENTS = {
     "XX001": "its files are damaged",
 }
 """What is wrong with the database, by its SQLSTATE or the beginning of that."""
+REFUSED = "28000"
+UNENCRYPTED = ("no encryption", "SSL off")
+"""How it says of a connection which it refused that it was not encrypted; from version 14 on, and before."""
 
 
 LOOKED_THROUGH = 5_000
@@ -138,6 +142,8 @@ class PostgresqlDialect:
     def ailment(self, error: DBAPIError) -> str:
         """See `database.Dialect`."""
         state = _state(error)
+        if state == REFUSED and any(words in str(error.orig) for words in UNENCRYPTED):
+            return tls.REQUIRED
         return next((words for known, words in AILMENTS.items() if state.startswith(known)), "")
 
     @contextmanager

@@ -7,6 +7,9 @@ from sqlalchemy import URL
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.databases.url import option
 
+REQUIRED = "it takes encrypted connections only: set sslmode to require, verify-ca or verify-full"
+"""What is wrong where a database turns a connection away that is not encrypted."""
+
 
 def context(url: URL) -> ssl.SSLContext | None:
     """What `sslmode` and `sslrootcert` of an address ask for; None for a connection that is not encrypted.

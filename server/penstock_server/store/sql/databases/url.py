@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from penstock.connections.stores import SSL_MODES, TLS_OPTIONS
 from penstock_server.store.errors import StoreError
 
 FORMS = "sqlite:///PATH, mysql://USER:PASSWORD@HOST/DATABASE, postgresql://USER:PASSWORD@HOST/DATABASE, connection:NAME"
@@ -17,11 +18,9 @@ KINDS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql":
 """The schemes that we know, with the database of each."""
 DRIVERS = {"mysql": "asyncmy", "postgresql": "asyncpg"}
 """The package that each database needs beside `penstock[server]`; the extra is called as the database."""
-SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
-"""How a connection is encrypted and its server checked; the words are those of libpq."""
 OPTIONS = {
-    "mysql": ("sslmode", "sslrootcert", "unix_socket"),
-    "postgresql": ("sslmode", "sslrootcert", "host"),
+    "mysql": (*TLS_OPTIONS, "unix_socket"),
+    "postgresql": (*TLS_OPTIONS, "host"),
 }
 """What may follow the `?` of each database's address."""
 PASSWORD = re.compile(r"://[^/?#]*@")
@@ -119,7 +118,7 @@ def _check_options(url: URL) -> None:
 def _check_driver(kind: str) -> None:
     if find_spec(DRIVERS[kind]) is None:
         raise StoreError(
-            f"a {kind} store needs a driver that is not installed (there is no module {DRIVERS[kind]}): "
+            f"{kind} needs a driver that is not installed (there is no module {DRIVERS[kind]}): "
             f"pip install 'penstock[{kind}]'"
         )
 
