@@ -113,6 +113,19 @@ async def test_cancelling_does_not_wait_for_code_that_runs(threads):
     gate.set()
 
 
+async def test_code_that_outlives_its_cancelled_run_is_counted_and_logged(threads, until, caplog, monkeypatch):
+    monkeypatch.setattr("penstock_server.flows.threads.ABANDONED_LOG_S", 0.05)
+    release = threading.Event()
+    waiting = asyncio.create_task(threads.call(release.wait))
+    await until(lambda: threads._executing)
+    assert threads.abandoned == 0
+    waiting.cancel()
+    await until(lambda: threads.abandoned == 1)
+    await until(lambda: "1 of at most" in caplog.text)
+    release.set()
+    await until(lambda: threads.abandoned == 0)
+
+
 async def test_a_generator_waits_for_its_reader(threads, until):
     produced = 0
 

@@ -9,6 +9,7 @@ some time before.
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -24,6 +25,12 @@ BATCH_CHUNKS_MAX = 64
 
 BATCH_CHARS_MAX = 16 * 1024
 """How much text a generator may be ahead of its reader, by a chunk."""
+
+
+ABANDONED_LOG_S = 10.0
+"""How long code may go on after its run was cancelled before the log says so."""
+
+logger = logging.getLogger("penstock.flows")
 
 
 class CodeRaised(Exception):
@@ -51,6 +58,13 @@ class Threads:
         self._mailbox: Mailbox | None = None
         self._users: set[object] = set()
         self._closed = False
+        self._executing: set[_Job] = set()
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads execute code of runs that were cancelled: nothing can end it from outside."""
+        with self._lock:
+            return sum(job.is_abandoned for job in self._executing)
 
     def start(self, function: Callable[[], None], ended: Callable[[], None]) -> Job:
         """Executes `function`, which raises nothing, in a thread, and then calls `ended` on the event loop.
@@ -80,6 +94,7 @@ class Threads:
             value, error = await call.done
         except BaseException:
             job.is_abandoned = True
+            self._watch(job)
             raise
         if error is not None:
             raise CodeRaised(error)
@@ -106,6 +121,7 @@ class Threads:
                     break
         finally:
             job.abandon()
+            self._watch(job)
         if job.error is not None:
             raise CodeRaised(job.error)
 
@@ -127,6 +143,16 @@ class Threads:
             async with asyncio.timeout(wait_s):
                 while self._count:  # noqa: ASYNC110 - threads have no loop to set an event of
                     await asyncio.sleep(_CLOSE_POLL_S)
+
+    def _watch(self, job: "_Job") -> None:
+        """Has it logged if abandoned code does not end."""
+        if job in self._executing:
+            asyncio.get_running_loop().call_later(ABANDONED_LOG_S, self._report, job)
+
+    def _report(self, job: "_Job") -> None:
+        if job in self._executing:
+            text = "code of a cancelled run has gone on for %g s; %d of at most %d threads (sync_threads_max) do such work"
+            logger.warning(text, ABANDONED_LOG_S, self.abandoned, self._threads_max)
 
     def _submit(self, job: "_Job") -> None:
         with self._lock:
@@ -175,6 +201,7 @@ class Threads:
                     self._is_waking = False
                 if self._jobs:
                     job = self._jobs.popleft()
+                    self._executing.add(job)
                 elif self._closed:
                     self._count -= 1
                     return
@@ -188,10 +215,14 @@ class Threads:
                 asleep.acquire()
             else:
                 job.run()
+                with self._lock:
+                    self._executing.discard(job)
                 del job  # it holds the caller's values, and the next one may be long in coming
 
 
 class _Job(Protocol):
+    is_abandoned: bool
+
     def run(self) -> None:
         """Executes in a thread; never raises."""
 
@@ -207,7 +238,7 @@ class _IterateJob:
         self._chars = 0
         self._told = False
         self._ended = False
-        self._abandoned = False
+        self.is_abandoned = False
         self.error: BaseException | None = None
 
     async def take(self) -> tuple[list[object], bool]:
@@ -222,7 +253,7 @@ class _IterateJob:
     def abandon(self) -> None:
         """Asks the iterator to end; it does at its next chunk."""
         with self._changed:
-            self._abandoned = True
+            self.is_abandoned = True
             self._changed.notify()
 
     def run(self) -> None:
@@ -231,14 +262,14 @@ class _IterateJob:
         except BaseException as raised:
             self.error = raised
         with self._changed:
-            if self.error is not None and self._abandoned:
+            if self.error is not None and self.is_abandoned:
                 report_lost(self.error)
             self._ended = True
             self._tell()
 
     def _iterate(self) -> None:
         try:
-            if not self._abandoned:
+            if not self.is_abandoned:
                 self._advance()
         finally:
             close = getattr(self._iterator, "close", None)
@@ -255,9 +286,9 @@ class _IterateJob:
             self._chunks.append(chunk)
             self._chars += len(chunk) if isinstance(chunk, str) else 0
             self._tell()
-            while not self._abandoned and self._full():
+            while not self.is_abandoned and self._full():
                 self._changed.wait()
-            return not self._abandoned
+            return not self.is_abandoned
 
     def _full(self) -> bool:
         return len(self._chunks) >= BATCH_CHUNKS_MAX or self._chars >= BATCH_CHARS_MAX
