@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from penstock_server.errors import CursorExpired
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished, RunStarted, RunStatus
 from penstock_server.runs.log import BATCH_BYTES_MAX, EventLog
+from penstock_server.store.records import LogPage
 
 WINDOW_BYTES = 32 * EVENT_OVERHEAD_BYTES
 NOW = datetime.now(UTC)
@@ -141,3 +143,114 @@ async def test_no_reader_misses_an_event_at_any_pace(readers: int) -> None:
             await log.room()
     log.append(finish())
     assert all([await follower == list(range(1, count + 2)) for follower in followers])
+
+
+class Kept:
+    """A log whose run is stored, and the store, which has what was brought to it."""
+
+    def __init__(self, reserved: int = 1000) -> None:
+        self.stored: list[Event] = []
+        self.log = EventLog(WINDOW_BYTES, self.read, reserved=reserved)
+
+    async def read(self, after: int) -> LogPage:
+        return LogPage(events=[event for event in self.stored if event.sequence > after], end=None)
+
+    def flush(self, reserved: int = 0) -> None:
+        events = self.log.unstored()
+        self.stored += events
+        self.log.stored(events[-1].sequence if events else self.log.stored_sequence, reserved)
+
+    def tell(self, count: int = 1) -> bool:
+        return all([self.log.append(OutputDelta({"a": "x"})) for _ in range(count)])
+
+
+async def test_a_kept_log_holds_what_the_store_does_not_have_although_nobody_reads() -> None:
+    kept = Kept()
+    kept.tell(3)
+    assert sequences(kept.log.unstored()) == [1, 2, 3]
+    kept.flush()
+    assert kept.log.unstored() == []
+    assert not kept.log._events
+
+
+async def test_a_reader_that_comes_late_reads_from_the_store_and_then_from_memory() -> None:
+    kept = Kept()
+    kept.tell(5)
+    kept.flush()
+    kept.tell(2)
+    reader = kept.log.subscribe(after=2)
+    assert sequences(await reader.take()) == [3, 4, 5]
+    assert sequences(await reader.take()) == [6, 7]
+
+
+async def test_a_slow_reader_of_a_kept_log_does_not_hold_up_the_flow_while_another_keeps_up() -> None:
+    kept = Kept()
+    slow, quick = kept.log.subscribe(after=0), kept.log.subscribe(after=0)
+    for number in range(1, 200):
+        assert kept.tell()
+        assert sequences(await quick.take()) == [number]
+        kept.flush()
+    await asyncio.wait_for(kept.log.room(), 1)
+    assert len(kept.log._events) <= WINDOW_BYTES // EVENT_OVERHEAD_BYTES + 1
+    told: list[int] = []
+    while len(told) < 199:
+        told += sequences(await slow.take())
+    assert told == list(range(1, 200))
+
+
+async def test_the_flow_waits_while_every_reader_is_a_window_behind() -> None:
+    kept = Kept()
+    reader = kept.log.subscribe(after=0)
+    while kept.tell():
+        kept.flush()
+    waiting = asyncio.create_task(kept.log.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await reader.take()
+    taking = asyncio.create_task(reader.take())
+    await asyncio.wait_for(waiting, 1)
+    taking.cancel()
+
+
+async def test_the_flow_waits_while_the_store_is_a_window_behind() -> None:
+    kept = Kept()
+    while kept.tell():
+        pass
+    waiting = asyncio.create_task(kept.log.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    kept.flush()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_no_event_is_told_beyond_the_reserved_number() -> None:
+    kept = Kept(reserved=2)
+    reader = kept.log.subscribe(after=0)
+    kept.tell(4)
+    assert sequences(await reader.take()) == [1, 2]
+    waiting = asyncio.create_task(reader.take())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    kept.flush(reserved=10)
+    assert sequences(await waiting) == [3, 4]
+
+
+async def test_the_end_that_another_owner_gave_follows_what_is_stored() -> None:
+    kept = Kept(reserved=10)
+    reader, near = kept.log.subscribe(after=0), kept.log.subscribe(after=0)
+    kept.tell(2)
+    kept.flush()
+    kept.tell(2)
+    assert sequences(await near.take()) == [1, 2, 3, 4]
+    kept.log.finish(finish(), 11)
+    assert sequences(await reader.take()) == [1, 2]
+    assert sequences(await reader.take()) == [11]
+    assert sequences(await near.take()) == [11]
+    assert await reader.take() is None
+
+
+async def test_a_reader_cannot_begin_behind_what_was_told() -> None:
+    kept = Kept()
+    kept.tell(2)
+    with pytest.raises(CursorExpired):
+        kept.log.subscribe(after=3)
