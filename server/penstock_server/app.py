@@ -64,7 +64,7 @@ class Server:
                 history=config.history,
                 history_rounds_max=config.history_rounds_max,
             ),
-            None if store is None else store.turns,
+            store,
         )
         self._interceptors = server_interceptors() if config.telemetry else []
         self._methods = self._register()

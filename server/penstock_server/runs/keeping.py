@@ -48,6 +48,7 @@ def ending(run: Run, accepted: Accepted) -> Ending:
         output_tokens=run.output_tokens,
         start_time=run.start_time,
         end_time=run.end_time or datetime.now(UTC),
+        last_sequence=run.log.last_sequence + 1,
     )
 
 

@@ -5,6 +5,7 @@ import contextvars
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from penstock.flow import Call, current_call
@@ -28,13 +29,15 @@ from penstock_server.runs import keeping, repeat
 from penstock_server.runs.events import RunStatus
 from penstock_server.runs.log import EventLog
 from penstock_server.runs.run import InvokeCommand, Run
-from penstock_server.store.records import RunRecord
-from penstock_server.store.store import Turns
+from penstock_server.store.records import RunRecord, Start
+from penstock_server.store.store import Store
 
 logger = logging.getLogger("penstock.runs")
 
 RETRY_AFTER_S = 1.0
 """When a caller that was turned away should come back."""
+QUEUE_POLL_S = 0.05
+"""How often a run looks whether it is its turn."""
 CLEANUP_S = 10.0
 """How long a stopping server waits for cancelled flows to end: for the `finally` of their code."""
 
@@ -55,14 +58,15 @@ class Runs:
 
     Args:
         flows: the served flows by id; the first is the default flow.
-        turns: where runs are stored; None stores nothing.
+        store: where runs are stored; None stores nothing.
     """
 
-    def __init__(self, flows: Mapping[str, Flow], settings: RunSettings, turns: Turns | None) -> None:
+    def __init__(self, flows: Mapping[str, Flow], settings: RunSettings, store: Store | None) -> None:
         self._flows = flows
         self._default = next(iter(flows))
         self._settings = settings
-        self._turns = turns
+        self._store_of_runs = store
+        self._turns = store.turns if store else None
         self._live: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -203,8 +207,8 @@ class Runs:
 
     def _repeat(self, flow: Flow, command: InvokeCommand, record: RunRecord) -> Run:
         run = self._run(record.run, flow, replace(command, session=record.session))
-        assert self._turns is not None  # noqa: S101 - the record comes from there
-        run.task = self._loop.create_task(repeat.follow(run, self._turns.run, self._wait_local))
+        assert self._store_of_runs is not None  # noqa: S101 - the record comes from there
+        run.task = self._loop.create_task(repeat.follow(run, self._store_of_runs.runs.get, self._wait_local))
         return run
 
     def _executes(self, name: str) -> bool:
@@ -221,6 +225,7 @@ class Runs:
     async def _execute(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         current_call.set(Call(run.run, run.spec.flow, run.command.session, run.command.user))
         try:
+            await self._wait_turn(run)
             run.started()
             run.outputs = await flow.execute(await self._with_history(run, flow, arguments), run)
             decided = run.decide(RunStatus.SUCCEEDED)
@@ -239,6 +244,19 @@ class Runs:
             decided = run.decide(RunStatus.FAILED, error)
         if decided:
             await self._end(run)
+
+    async def _wait_turn(self, run: Run) -> None:
+        """Waits until no run before this one is live in its session."""
+        while self._turns is not None and run.accepted is not None and run.accepted.status is RunStatus.QUEUED:
+            asked = keeping.acceptance(run, turns=True, history_rounds_max=self._settings.history_rounds_max)
+            rounds_max = asked.question.history_rounds_max if asked.question else 0
+            start = Start(accepted=run.accepted, history_rounds_max=rounds_max, start_time=datetime.now(UTC))
+            accepted = await self._turns.start(start)
+            if accepted is None:
+                raise RunInterrupted("the run was erased before it began", metadata={"run": run.run})
+            run.accepted = accepted
+            if accepted.status is RunStatus.QUEUED:
+                await asyncio.sleep(QUEUE_POLL_S)
 
     async def _with_history(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> Mapping[str, object]:
         if run.accepted is None or not run.accepted.rounds:

@@ -1,21 +1,26 @@
 """The store of one service in a database."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 
 from penstock_server.config import ServerConfig
-from penstock_server.errors import StoreUnavailable
+from penstock_server.errors import RunInterrupted, StoreUnavailable
+from penstock_server.runs.events import RunStatus
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.database import Database
+from penstock_server.store.records import Ending, Orphan
+from penstock_server.store.sql.database import RETRY_AFTER_S, Database
 from penstock_server.store.sql.databases.embedded import EmbeddedDatabase
 from penstock_server.store.sql.databases.sqlite import SqliteDialect
 from penstock_server.store.sql.history.messages import SqlMessages
 from penstock_server.store.sql.history.retention import SqlRetention
 from penstock_server.store.sql.history.sessions import SqlSessions
 from penstock_server.store.sql.migrations.migrator import Migrator
+from penstock_server.store.sql.runs.leases import SqlLeases
+from penstock_server.store.sql.runs.runs import SqlRuns
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.turns import SqlTurns
 
@@ -65,6 +70,7 @@ class SqlStore:
 
     async def close(self) -> None:
         """Waits for writes under way, and lets go of every connection."""
+        await self.runs.close()
         await self.turns.close()
         await self.database.close()
 
@@ -77,8 +83,44 @@ class SqlStore:
         self.sessions = SqlSessions(database, tables)
         self.messages = SqlMessages(database, tables)
         self.retention = SqlRetention(database, tables)
+        self.runs = SqlRuns(database, tables)
+        self.leases = SqlLeases(database, tables, instance=self._instance)
         if self._instance and not database.shared:
-            await self.turns.interrupt_others()
+            await self._interrupt_others()
+
+    async def _interrupt_others(self) -> None:
+        """Ends what an instance before this one left behind."""
+        for instance, beat in (await self.leases.beats()).items():
+            while orphans := await self.leases.adopt(instance, beat):
+                for orphan in orphans:
+                    await self.turns.finish(_interrupted(orphan))
+
+    @property
+    def shared(self) -> bool:
+        """See `store.Store`."""
+        return self.database.shared
+
+
+def _interrupted(orphan: Orphan) -> Ending:
+    record = orphan.record
+    text = "the server ended before the run did; send the request again"
+    return Ending(
+        run=record.run,
+        session=record.session,
+        accepted=orphan.accepted,
+        status=RunStatus.INTERRUPTED,
+        outputs={},
+        text_of="",
+        flow=record.flow,
+        user=record.user,
+        error=RunInterrupted(text, metadata={"run": record.run}, retry_after_s=RETRY_AFTER_S),
+        nodes=(),
+        input_tokens=0,
+        output_tokens=0,
+        start_time=record.start_time,
+        end_time=datetime.now(UTC),
+        last_sequence=orphan.sequence_reserved + 1,
+    )
 
 
 def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Database:
