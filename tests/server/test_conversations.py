@@ -154,7 +154,7 @@ async def test_a_run_that_is_not_to_be_stored_leaves_nothing(stub: Any, store: S
     run = await stub.Invoke(asked, metadata=sent())
     assert run.outputs["answer"] == "[('user', 'one'), ('assistant', '[]')]"
     assert len(await said(store)) == 2
-    assert await store.turns.run(run.run) is None
+    assert await store.runs.get(run.run) is None
 
 
 async def test_a_failed_stream_keeps_what_was_said(stub: Any, store: SqlStore) -> None:
@@ -176,7 +176,7 @@ async def test_a_stream_that_its_reader_leaves_keeps_what_was_said(stub: Any, st
 
 async def test_the_end_of_a_run_is_told_when_it_is_stored(stub: Any, store: SqlStore) -> None:
     run = await stub.Invoke(request("echo", text="hi"), metadata=sent())
-    record = await store.turns.run(run.run)
+    record = await store.runs.get(run.run)
     assert record is not None
     assert (record.status, record.inputs, record.outputs) == (RunStatus.SUCCEEDED, {"text": "hi"}, {"output": "hi"})
 
@@ -329,7 +329,7 @@ class TestWithoutHistory:
         for question in ("one", "two"):
             run = await stub.Invoke(request("told", question=question), metadata=sent())
             assert run.outputs["answer"] == "[]"
-        record = await store.turns.run(run.run)
+        record = await store.runs.get(run.run)
         assert record is not None
         assert record.inputs == {"question": "two"}
         assert list((await store.sessions.page(_all(), None, 10)).items) == []

@@ -34,6 +34,7 @@ def acceptance(
             "session_is_new": not session,
             "user": user,
             "create_time": datetime.now(UTC),
+            "session_queue_max": 1000,
             "inputs": content,
             "question": Question(content=content, text_of="question", history_rounds_max=rounds) if chat else None,
             "idempotency": Idempotency(key=key, principal="p", request_digest=digest) if key else None,
@@ -68,6 +69,7 @@ def ending(
             "output_tokens": 5,
             "start_time": asked.create_time,
             "end_time": datetime.now(UTC),
+            "last_sequence": 1,
         }
         | more
     )

@@ -52,7 +52,7 @@ async def test_a_deleted_session_leaves_nothing(store: SqlStore) -> None:
     session = asked[0].session
     assert await store.sessions.delete(session, Scope(user="alice")) == Erased(sessions=1, messages=6, runs=3)
     assert await rows(store) == NOTHING
-    assert await store.turns.run(asked[0].run) is None
+    assert await store.runs.get(asked[0].run) is None
     with pytest.raises(SessionNotFound):
         await store.sessions.delete(session, Scope(user="alice"))
 
@@ -64,7 +64,7 @@ async def test_a_session_of_many_batches_is_deleted_whole_and_counted_right(stor
     erased = await store.sessions.delete(asked[0].session, EVERYBODY)
     assert erased == Erased(sessions=1, messages=2 * turns, runs=turns)
     assert await rows(store) == {"sessions": 1, "messages": 2, "runs": 1, "words": 2}
-    assert await store.turns.run(kept.run) is not None
+    assert await store.runs.get(kept.run) is not None
 
 
 async def test_no_transaction_removes_more_rows_than_it_may(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,9 @@ async def test_without_migrations_missing_tables_are_an_error_that_says_what_to_
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/chat_history.db").touch()
-    with pytest.raises(StoreError, match="are missing, and revision 0001 is needed: run `penstock db upgrade`"):
+    with pytest.raises(
+        StoreError, match=f"are missing, and revision {migrations.HEAD} is needed: run `penstock db upgrade`"
+    ):
         await opened(empty_url, replace(settings, migrate=False))
 
 

@@ -99,7 +99,7 @@ async def test_runs_without_a_turn_go_so_long_after_they_were_accepted(store: Sq
     live = acceptance(create_time=NOW - timedelta(days=11), chat=False)
     await accept(store, live)
     assert await expire(store, 10) == Erased(runs=1)
-    assert [await store.turns.run(each.run) is not None for each in (old, lately, live)] == [False, True, True]
+    assert [await store.runs.get(each.run) is not None for each in (old, lately, live)] == [False, True, True]
     assert (await store.retention.expire(NOW + timedelta(days=2), 10)).runs >= 1
 
 
@@ -125,7 +125,7 @@ async def test_an_idempotency_key_is_forgotten_after_its_window(store: SqlStore)
     again = await store.turns.accept(acceptance(session=lately.session, key="lately"))
     assert not isinstance(again, Accepted)
     assert again.run == lately.run
-    assert await store.turns.run(old.run) is not None
+    assert await store.runs.get(old.run) is not None
     anew = await store.turns.accept(acceptance(session=old.session, key="old"))
     assert isinstance(anew, Accepted)
 

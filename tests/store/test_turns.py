@@ -43,7 +43,7 @@ async def session_of(store: SqlStore, session: str) -> SessionRecord:
 
 async def stored_run(store: SqlStore, run: str) -> RunRecord:
     """A run that is there."""
-    record = await store.turns.run(run)
+    record = await store.runs.get(run)
     assert record is not None
     return record
 
@@ -177,7 +177,7 @@ async def test_a_run_that_is_not_to_be_stored_reads_and_writes_nothing(store: Sq
     accepted = await accept(store, asked)
     assert [each.outputs for each in accepted.rounds] == [{"answer": "a1"}]
     assert (accepted.run_key, accepted.turn) == (0, 0)
-    assert await store.turns.run(asked.run) is None
+    assert await store.runs.get(asked.run) is None
     assert len(await messages(store, session)) == 2
 
 
@@ -286,7 +286,7 @@ async def test_an_acceptance_that_nobody_waits_for_any_more_leaves_nothing(store
     )
     await take_turn(store, "q2", session=session)
     async with asyncio.timeout(10):
-        while any([await store.turns.run(each.run) for each in left]):
+        while any([await store.runs.get(each.run) for each in left]):
             await asyncio.sleep(0.01)
     assert [message.content.get("question") for message in await messages(store, session)][::2] == ["q1", "q2"]
     assert (await session_of(store, session)).message_count == 4
@@ -294,21 +294,3 @@ async def test_an_acceptance_that_nobody_waits_for_any_more_leaves_nothing(store
     for each in left[1:]:
         with pytest.raises(SessionNotFound):
             await session_of(store, each.session)
-
-
-async def test_live_runs_of_another_boot_are_interrupted_with_an_answer_that_says_so(store: SqlStore) -> None:
-    session = new_id()
-    live = acceptance("q", session=session)
-    await accept(store, live)
-    plain = acceptance("q", chat=False)
-    await accept(store, plain)
-    await store.turns.interrupt_others()
-    assert (await stored_run(store, live.run)).status is RunStatus.RUNNING
-    store.turns._instance = "the next boot"
-    assert await store.turns.interrupt_others() == 2
-    for each in (live, plain):
-        record = await stored_run(store, each.run)
-        assert (record.status, record.end_time is not None) == (RunStatus.INTERRUPTED, True)
-    question, answer = await messages(store, session)
-    assert (question.status, answer.status, answer.content) == (None, RunStatus.INTERRUPTED, {})
-    assert await store.turns.interrupt_others() == 0

@@ -151,7 +151,9 @@ class Threads:
 
     def _report(self, job: "_Job") -> None:
         if job in self._executing:
-            text = "code of a cancelled run has gone on for %g s; %d of at most %d threads (sync_threads_max) do such work"
+            text = (
+                "code of a cancelled run has gone on for %g s; %d of at most %d threads (sync_threads_max) do such work"
+            )
             logger.warning(text, ABANDONED_LOG_S, self.abandoned, self._threads_max)
 
     def _submit(self, job: "_Job") -> None:

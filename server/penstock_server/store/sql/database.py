@@ -8,7 +8,7 @@ own (`databases/embedded.py`); the others execute it on the event loop, each wai
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Insert, Row, Select, Table
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Select, Table
 from sqlalchemy.exc import DBAPIError
 
 from penstock_server.store.sql.schema import Tables
@@ -31,6 +31,17 @@ class Dialect(Protocol):
 
     name: str
     """`sqlite`, `mysql` or `postgresql`."""
+    notifies: bool
+    """Whether the database can tell other connections that something has changed."""
+
+    def now_us(self) -> ColumnElement[int]:
+        """The database's clock when the statement is executed, in microseconds since 1970."""
+
+    def notify(self, connection: Connection, channel: str) -> None:
+        """Tells those who listen that something has changed, once the transaction is committed (`Database.changes`).
+
+        Commits that tell something wait for each other. Does nothing where the database cannot.
+        """
 
     def insert_new(self, table: Table) -> Insert:
         """An INSERT that leaves rows alone that are there already."""
@@ -66,6 +77,19 @@ class Dialect(Protocol):
 
     def ailment(self, error: DBAPIError) -> str:
         """What is wrong with the database, in words; empty where it is the work that is wrong."""
+
+
+class Changes(Protocol):
+    """What the database tells of itself."""
+
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when something has been told since the last wait; else, or where nothing can be told, in `timeout_s`.
+
+        Those who wait at the same time all return. Connections that break are made again.
+        """
+
+    async def close(self) -> None:
+        """Listens no more."""
 
 
 class Database(Protocol):
@@ -111,3 +135,6 @@ class Database(Protocol):
         Raises:
             StoreUnavailable: the database does not answer, or the other process takes longer than `ALONE_WAIT_S`.
         """
+
+    def changes(self, channel: str) -> Changes:
+        """What is told on a channel (`Dialect.notify`). It is listened from the first wait on."""

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -20,11 +22,15 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
+
+from penstock_server.runs.events import OnDisconnect, RunStatus
 
 IDENTIFIER_BYTES_MAX = 255
 """The longest id of the contract."""
@@ -66,6 +72,9 @@ WORDS = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4
 DOCUMENT = WORDS
 """A JSON document; NUL is escaped in it."""
 BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), *MYSQL)
+NONE = "0"
+CANCEL = str(OnDisconnect.CANCEL.value)
+"""What runs have that were accepted before there was the column."""
 
 
 class Tables:
@@ -81,10 +90,24 @@ class Tables:
         self.sessions = _sessions(service, self.metadata)
         self.messages = _messages(service, self.metadata)
         self.runs = _runs(service, self.metadata)
+        self.events = _events(service, self.metadata)
+        self.instances = _instances(service, self.metadata)
         self.search = f"penstock_chat_search_{service}"
         """The words of the messages. Its form is each database's own (`databases/`)."""
         self.revision = f"penstock_alembic_{service}"
         """Which migrations have been made."""
+        self.channel = f"penstock_{service}"
+        """Where changes are told, in databases that can."""
+
+
+def live(runs: FromClause) -> ColumnElement[bool]:
+    """That a run has not ended. A literal, or SQLite would not see that the indexes of live runs have them all."""
+    return runs.c.status < literal_column(str(RunStatus.SUCCEEDED.value), SmallInteger)
+
+
+def queued(runs: FromClause) -> ColumnElement[bool]:
+    """That a run waits to be executed."""
+    return and_(live(runs), runs.c.status == literal_column(str(RunStatus.QUEUED.value), SmallInteger))
 
 
 def _sessions(service: str, metadata: MetaData) -> Table:
@@ -137,7 +160,7 @@ def _messages(service: str, metadata: MetaData) -> Table:
 
 
 def _runs(service: str, metadata: MetaData) -> Table:
-    live = text("status < 3")
+    going = text("status < 3")
     keyed = text("idempotency_key IS NOT NULL")
     index = f"penstock_ix_run_{service}"
     return Table(
@@ -166,11 +189,19 @@ def _runs(service: str, metadata: MetaData) -> Table:
         Column("create_time_us", TIME_US, nullable=False),
         Column("start_time_us", TIME_US, nullable=True),
         Column("end_time_us", TIME_US, nullable=True),
+        Column("sequence_reserved", Integer, nullable=False, server_default=NONE),
+        Column("flushed_sequence", Integer, nullable=False, server_default=NONE),  # the last number in the log
+        Column("last_sequence", Integer, nullable=False, server_default=NONE),  # of the terminal event; 0 before it
+        Column("cancel_requested", SmallInteger, nullable=False, server_default=NONE),
+        Column("watched_until_us", TIME_US, nullable=False, server_default=NONE),  # by the database's clock
+        Column("on_disconnect", SmallInteger, nullable=False, server_default=CANCEL),
         PrimaryKeyConstraint("run_key", name=f"{index}_pk"),
         UniqueConstraint("run", name=f"{index}_id"),
         Index(f"{index}_user", "user", "run_key"),
+        Index(f"{index}_session", "session", "run_key"),
         # MySQL has no partial indexes; there, NULLs do not collide and every status is listed.
-        Index(f"{index}_live", "status", sqlite_where=live, postgresql_where=live),
+        Index(f"{index}_busy", "session_key", "status", sqlite_where=going, postgresql_where=going),
+        Index(f"{index}_owned", "status", "instance", "cancel_requested", sqlite_where=going, postgresql_where=going),
         Index(
             f"{index}_key",
             "principal",
@@ -180,4 +211,28 @@ def _runs(service: str, metadata: MetaData) -> Table:
             sqlite_where=keyed,
             postgresql_where=keyed,
         ),
+    )
+
+
+def _events(service: str, metadata: MetaData) -> Table:
+    """The logs of runs: one row a batch of events."""
+    return Table(
+        f"penstock_chat_event_{service}",
+        metadata,
+        Column("run_key", KEY, autoincrement=False),
+        Column("first_sequence", Integer, autoincrement=False),
+        Column("last_sequence", Integer, nullable=False),
+        Column("payload", DOCUMENT, nullable=False),
+        PrimaryKeyConstraint("run_key", "first_sequence", name=f"penstock_ix_event_{service}_pk"),
+    )
+
+
+def _instances(service: str, metadata: MetaData) -> Table:
+    """Who is alive."""
+    return Table(
+        f"penstock_chat_instance_{service}",
+        metadata,
+        Column("instance", Identifier),
+        Column("beat", BigInteger, nullable=False),
+        PrimaryKeyConstraint("instance", name=f"penstock_ix_instance_{service}_pk"),
     )

@@ -16,6 +16,8 @@ from penstock_server.store.sql.history.messages import SqlMessages
 from penstock_server.store.sql.history.retention import SqlRetention
 from penstock_server.store.sql.history.sessions import SqlSessions
 from penstock_server.store.sql.migrations.migrator import Migrator
+from penstock_server.store.sql.runs.leases import SqlLeases
+from penstock_server.store.sql.runs.runs import SqlRuns
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.turns import SqlTurns
 
@@ -52,7 +54,7 @@ class SqlStore:
         self._instance = instance
 
     async def open(self) -> None:
-        """Connects, migrates, and ends what an instance before this one left behind. Raises StoreError."""
+        """Connects and migrates. Raises StoreError."""
         await self.database.open()
         try:
             await self._open()
@@ -65,6 +67,7 @@ class SqlStore:
 
     async def close(self) -> None:
         """Waits for writes under way, and lets go of every connection."""
+        await self.runs.close()
         await self.turns.close()
         await self.database.close()
 
@@ -77,8 +80,13 @@ class SqlStore:
         self.sessions = SqlSessions(database, tables)
         self.messages = SqlMessages(database, tables)
         self.retention = SqlRetention(database, tables)
-        if self._instance and not database.shared:
-            await self.turns.interrupt_others()
+        self.runs = SqlRuns(database, tables)
+        self.leases = SqlLeases(database, tables, instance=self._instance)
+
+    @property
+    def shared(self) -> bool:
+        """See `store.Store`."""
+        return self.database.shared
 
 
 def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Database:

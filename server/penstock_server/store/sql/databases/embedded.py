@@ -15,9 +15,10 @@ from sqlalchemy.pool import NullPool
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Dialect, Work
+from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.instance import InstanceLock
+from penstock_server.store.sql.databases.silence import Silence
 from penstock_server.store.sql.databases.threads import Threads
 
 READERS = 4
@@ -96,6 +97,10 @@ class EmbeddedDatabase:
                 _set_patience(connection, self._timeout_s)
 
         return await self._writer.submit(alone)
+
+    def changes(self, channel: str) -> Changes:
+        """See `database.Database`."""
+        return Silence()
 
     def _read(self, connection: Connection, work: Work[T]) -> T:
         try:

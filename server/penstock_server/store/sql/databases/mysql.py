@@ -22,14 +22,16 @@ from sqlalchemy import (
     column,
     delete,
     func,
+    literal_column,
     select,
     table,
 )
 from sqlalchemy.dialects.mysql import insert, match
 from sqlalchemy.exc import DBAPIError
 
-from penstock_server.store.sql.database import ROWS_AT_ONCE
+from penstock_server.store.sql.database import ROWS_AT_ONCE, Changes
 from penstock_server.store.sql.databases import tls
+from penstock_server.store.sql.databases.silence import Silence
 from penstock_server.store.sql.databases.url import option
 from penstock_server.store.sql.history.newest import newest
 from penstock_server.store.sql.schema import Tables
@@ -78,6 +80,18 @@ class MysqlDialect:
     """What is MySQL's own (see `database.Dialect`). Words are in a FULLTEXT index."""
 
     name = "mysql"
+    notifies = False
+
+    def now_us(self) -> ColumnElement[int]:
+        """See `database.Dialect`."""
+        return literal_column("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))", BigInteger)
+
+    def notify(self, connection: Connection, channel: str) -> None:
+        """See `database.Dialect`."""
+
+    def changes(self, url: URL, channel: str, timeout_s: float) -> Changes:
+        """See `NetworkedDialect`."""
+        return Silence()
 
     def insert_new(self, table: Table) -> Insert:
         """See `database.Dialect`. INSERT IGNORE would ignore everything."""

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from penstock_server.store.errors import NotConnected
-from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Dialect, Work
+from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.url import shown
 
@@ -45,6 +45,13 @@ class NetworkedDialect(Dialect, Protocol):
 
         Args:
             timeout_s: how long the server may execute a statement or wait for a lock, in seconds; 0 is no limit.
+        """
+
+    def changes(self, url: URL, channel: str, timeout_s: float) -> Changes:
+        """What the database tells on a channel, over a connection of its own.
+
+        Args:
+            timeout_s: how long it may take to connect, in seconds.
         """
 
     def alone(self, connection: Connection, name: str, wait_s: float) -> AbstractContextManager[None]:
@@ -123,6 +130,10 @@ class NetworkedDatabase:
             raise self._failed(error) from error
         finally:
             await engine.dispose()
+
+    def changes(self, channel: str) -> Changes:
+        """See `database.Database`."""
+        return self.dialect.changes(self._url, channel, self._timeout_s)
 
     async def _repeated(self, execute: "Callable[[_Attempt], Awaitable[T]]") -> T:
         for _ in range(1, ATTEMPTS_MAX):

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     URL,
     BigInteger,
+    ColumnElement,
     Connection,
     Insert,
     Row,
@@ -27,8 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSVECTOR, insert
 from sqlalchemy.exc import DBAPIError
 
-from penstock_server.store.sql.database import ROWS_AT_ONCE
+from penstock_server.store.sql.database import ROWS_AT_ONCE, Changes
 from penstock_server.store.sql.databases import tls
+from penstock_server.store.sql.databases.listener import Listener
 from penstock_server.store.sql.databases.url import option
 from penstock_server.store.sql.history.newest import newest
 from penstock_server.store.sql.schema import Tables
@@ -67,6 +69,19 @@ class PostgresqlDialect:
     """What is PostgreSQL's own (see `database.Dialect`). Words are a `tsvector` with a GIN index."""
 
     name = "postgresql"
+    notifies = True
+
+    def now_us(self) -> ColumnElement[int]:
+        """See `database.Dialect`."""
+        return cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
+
+    def notify(self, connection: Connection, channel: str) -> None:
+        """See `database.Dialect`."""
+        connection.execute(_NOTIFY, {"channel": channel})
+
+    def changes(self, url: URL, channel: str, timeout_s: float) -> Changes:
+        """See `NetworkedDialect`."""
+        return Listener(url, self.connect_args(url, timeout_s), channel)
 
     def insert_new(self, table: Table) -> Insert:
         """See `database.Dialect`."""
@@ -154,6 +169,9 @@ class PostgresqlDialect:
             connection.execute(text(f"SET LOCAL lock_timeout = {int(wait_s * 1000)}"))
             connection.execute(select(func.pg_advisory_xact_lock(lock)))
             yield
+
+
+_NOTIFY = select(func.pg_notify(bindparam("channel", type_=String), ""))
 
 
 @lru_cache

@@ -6,14 +6,19 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    Double,
     Insert,
+    Integer,
     Row,
     Select,
     Table,
     bindparam,
+    cast,
     column,
     delete,
+    func,
     select,
     table,
 )
@@ -38,6 +43,9 @@ AILMENTS = {
 """What is wrong with the database, by the primary result code."""
 PRIMARY = 0xFF
 """The bits of a result code that are the primary one's."""
+EPOCH_DAYS = 2440587.5
+"""The Julian day with which 1970 begins."""
+DAY_US = 86_400e6
 COLLISIONS = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
@@ -45,6 +53,14 @@ class SqliteDialect:
     """What is SQLite's own (see `database.Dialect`). Words are in an FTS5 table, by row id."""
 
     name = "sqlite"
+    notifies = False
+
+    def now_us(self) -> ColumnElement[int]:
+        """See `database.Dialect`. To the millisecond."""
+        return cast((func.julianday("now", type_=Double) - EPOCH_DAYS) * DAY_US, Integer)
+
+    def notify(self, connection: Connection, channel: str) -> None:
+        """See `database.Dialect`."""
 
     def insert_new(self, table: Table) -> Insert:
         """See `database.Dialect`."""

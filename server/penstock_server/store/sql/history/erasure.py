@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, or_, select, update
 
 from penstock_server.errors import SessionNotFound
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Erased, Role, Scope
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.history.rows import find_session, reachable
-from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.schema import Tables, live
+from penstock_server.store.sql.turns.logs import Logs
 
 ROWS_MAX = 500
 """How many rows a transaction removes at most."""
@@ -43,6 +44,7 @@ class Erasure:
     def __init__(self, database: Database, tables: Tables) -> None:
         self._database = database
         self._tables = tables
+        self._logs = Logs(tables)
 
     async def session(self, session: str, scope: Scope) -> Erased:
         """Deletes a session with its messages and runs. Raises SessionNotFound."""
@@ -159,14 +161,14 @@ class Erasure:
     def _live_runs(self, connection: Connection, session_keys: Sequence[int]) -> set[int]:
         """The keys of the runs of these sessions that execute now: their messages may have been deleted before."""
         runs = self._tables.runs.c
-        # A literal, or SQLite would not see that the index of live runs has them all.
-        live = runs.status < literal_column(str(RunStatus.SUCCEEDED.value))
-        return set(connection.scalars(select(runs.run_key).where(live, runs.session_key.in_(session_keys))))
+        its = runs.session_key.in_(session_keys)
+        return set(connection.scalars(select(runs.run_key).where(live(self._tables.runs), its)))
 
     def _remove(self, connection: Connection, said: Sequence[Said], runs: set[int]) -> None:
         if runs:
             table = self._tables.runs
             connection.execute(delete(table).where(table.c.run_key.in_(sorted(runs))))
+            self._logs.remove(connection, runs)
         if said:
             table = self._tables.messages
             keys = sorted(message.message_key for message in said)
@@ -188,6 +190,7 @@ class Erasure:
         keys = list(connection.scalars(oldest))
         if keys:
             connection.execute(delete(runs).where(runs.c.run_key.in_(keys)))
+            self._logs.remove(connection, keys)
         return Batch(Erased(runs=len(keys)), len(keys) < ROWS_MAX)
 
     def _any_of(self, wanted: Sequence[tuple[int, Role]]) -> Condition:

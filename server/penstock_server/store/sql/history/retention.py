@@ -1,7 +1,7 @@
 """What may go, and how much there is (see `store.Retention`)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +23,7 @@ from penstock_server.store.sql.history.erasure import ROWS_MAX, Erasure
 from penstock_server.store.sql.history.pages import key_bound
 from penstock_server.store.sql.keys import to_us
 from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.turns.logs import Logs
 
 DAY_US = timedelta(days=1) // timedelta(microseconds=1)
 
@@ -38,6 +39,7 @@ class SqlRetention:
         self._database = database
         self._tables = tables
         self._erasure = Erasure(database, tables)
+        self._logs = Logs(tables)
         self._runs_swept = 0
         self._idempotency_keys_swept = 0
 
@@ -49,6 +51,14 @@ class SqlRetention:
         kept_from = now - timedelta(days=keep_days)
         erased = await self._expire_sessions(to_us(kept_from))
         return erased if erased.sessions else Erased(runs=await self._expire_runs(key_bound(kept_from)))
+
+    async def expire_logs(self, window_s: float) -> int:
+        """See `store.Retention`. What was accepted within the window has not ended before it, and is not looked at."""
+        ended_before = datetime.now(UTC) - timedelta(seconds=window_s)
+        found = await self._database.read(lambda connection: self._logs.expired(connection, ended_before, ROWS_MAX))
+        if found:
+            await self._database.write(lambda connection: self._logs.remove_batches(connection, found))
+        return len(found)
 
     async def forget_idempotency_keys(self, before: datetime) -> int:
         """See `store.Retention`."""
@@ -84,10 +94,14 @@ class SqlRetention:
         no_turn = runs.c.session_key == 0, runs.c.status >= RunStatus.SUCCEEDED.value
         keys = await self._run_keys(self._runs_swept, end, *no_turn)
         if keys:
-            expired = delete(runs).where(runs.c.run_key.in_(keys))
-            await self._database.write(lambda connection: connection.execute(expired))
+            await self._database.write(lambda connection: self._remove_runs(connection, keys))
         self._runs_swept = keys[-1] + 1 if keys else end
         return len(keys)
+
+    def _remove_runs(self, connection: Connection, keys: Sequence[int]) -> None:
+        runs = self._tables.runs
+        connection.execute(delete(runs).where(runs.c.run_key.in_(keys)))
+        self._logs.remove(connection, keys)
 
     async def _run_keys(self, first: int, end: int, *conditions: ColumnElement[bool]) -> Sequence[int]:
         runs = self._tables.runs.c

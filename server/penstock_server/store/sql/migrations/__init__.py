@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("penstock.store")
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; the last file in `versions/`."""
 
 

@@ -1,6 +1,6 @@
 """Runs that are accepted: the run, its session, the user's message, and the rounds that it starts with."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import Keys, to_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.claims import Claims
+from penstock_server.store.sql.turns.queues import Queue, Queues
 from penstock_server.store.sql.turns.rounds import Rounds
 from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
@@ -34,11 +35,22 @@ class Acceptances:
     """
 
     def __init__(
-        self, tables: Tables, dialect: Dialect, keys: Keys, *, instance: str, idempotency_window_s: float
+        self,
+        tables: Tables,
+        dialect: Dialect,
+        keys: Keys,
+        queues: Queues,
+        rounds: Rounds,
+        *,
+        instance: str,
+        idempotency_window_s: float,
     ) -> None:
         self._keys = keys
         self._instance = instance
-        self._rounds = Rounds(tables)
+        self._dialect = dialect
+        self._channel = tables.channel
+        self._rounds = rounds
+        self._queues = queues
         self._locks = SessionLocks(tables, dialect)
         self._claims = Claims(tables, dialect, idempotency_window_s)
         runs = tables.runs
@@ -46,9 +58,12 @@ class Acceptances:
         self._give_turns = (
             update(runs)
             .where(runs.c.run_key == bindparam("key"))
-            .values(session_key=bindparam("given_session"), turn=bindparam("given_turn"))
+            .values({name: bindparam(f"given_{name}") for name in ("session_key", "turn", "status", "start_time_us")})
         )
-        self._find = select(runs.c.run, runs.c.run_key, runs.c.session_key, runs.c.turn, runs.c.attempt).where(
+        self._request_cancel = (
+            update(runs).where(runs.c.run_key.in_(bindparam("keys", expanding=True))).values(cancel_requested=1)
+        )
+        self._find = select(runs.c.run, runs.c.run_key, runs.c.session_key, runs.c.turn, runs.c.status).where(
             runs.c.run.in_(bindparam("runs", expanding=True))
         )
 
@@ -74,17 +89,35 @@ class Acceptances:
         """
         new = batch.undecided(acceptances)
         sessions |= self._create_missing(connection, new, sessions)
+        queues = self._queues_of(connection, new, batch, sessions)
         for each in new:
-            self._accept(each, sessions.get(each.session), batch)
+            session = sessions.get(each.session)
+            self._accept(each, session, queues.get(session.session_key) if session else None, batch)
         self._write_runs(connection, new, batch)
+        self._interrupt(connection, {run for queue in queues.values() for run in queue.interrupted})
         return [self._with_rounds(connection, each, batch.outcomes[each.run]) for each in acceptances]
 
     def _written_before(self, connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, Outcome]:
         rows = connection.execute(self._find, {"runs": [each.run for each in acceptances]})
         return {
-            row.run: Accepted(run_key=row.run_key, session_key=row.session_key, turn=row.turn, attempt=row.attempt)
+            row.run: Accepted(
+                run_key=row.run_key,
+                session_key=row.session_key,
+                turn=row.turn,
+                attempt=FIRST_ATTEMPT,
+                status=RunStatus.QUEUED if row.status == RunStatus.QUEUED.value else RunStatus.RUNNING,
+            )
             for row in rows
         }
+
+    def _queues_of(
+        self, connection: Connection, new: Collection[Acceptance], batch: "Batch", sessions: Mapping[str, Locked]
+    ) -> Mapping[int, Queue]:
+        """The queues of the sessions that get turns."""
+        names = {each.session for each in new if each.question is not None and each.run in batch.rows}
+        turned = [sessions[name] for name in names if name in sessions]
+        live = self._queues.live(connection, {each.session_key for each in turned if not each.is_new})
+        return {each.session_key: Queue(each.session, live.get(each.session_key, ())) for each in turned}
 
     def _create_missing(
         self, connection: Connection, new: Collection[Acceptance], found: dict[str, Locked]
@@ -112,18 +145,26 @@ class Acceptances:
             is_new=is_new,
         )
 
-    def _accept(self, acceptance: Acceptance, session: Locked | None, batch: "Batch") -> None:
+    def _accept(self, acceptance: Acceptance, session: Locked | None, queue: Queue | None, batch: "Batch") -> None:
         if session is not None and not Scope(user=acceptance.user).reaches(session.user):
             batch.outcomes[acceptance.run] = SessionNotFound.of(acceptance.session)
             return
         row = batch.rows.get(acceptance.run)
         accepted = Accepted(run_key=row["run_key"] if row else 0, attempt=FIRST_ATTEMPT)
         if session is not None and acceptance.question is not None:
-            turn = session.add(to_us(acceptance.create_time)) if row else 0
-            accepted = replace(accepted, session_key=session.session_key, turn=turn)
-            if row:
-                row |= {"session_key": session.session_key, "turn": turn}
-                batch.said.append(_question(acceptance, session, turn))
+            accepted = replace(accepted, session_key=session.session_key)
+        if row and acceptance.queued:
+            accepted = replace(accepted, status=RunStatus.QUEUED)
+        if row and session is not None and queue is not None and acceptance.question is not None:
+            refusal = queue.refusal(acceptance)
+            if refusal is not None:
+                batch.outcomes[acceptance.run] = refusal
+                return
+            accepted = queue.join(acceptance, replace(accepted, turn=session.add(to_us(acceptance.create_time))))
+            batch.said.append(_question(acceptance, session, accepted.turn))
+        if row:
+            row |= {"session_key": accepted.session_key, "turn": accepted.turn, "status": accepted.status.value}
+            row["start_time_us"] = row["create_time_us"] if accepted.status is RunStatus.RUNNING else None
         batch.outcomes[acceptance.run] = accepted
 
     def _write_runs(self, connection: Connection, new: Sequence[Acceptance], batch: "Batch") -> None:
@@ -137,7 +178,7 @@ class Acceptances:
             if accepted and each.idempotency is None:
                 unkeyed.append(row)
             elif accepted:
-                values = {"given_session": row["session_key"], "given_turn": row["turn"]}
+                values = {f"given_{name}": row[name] for name in ("session_key", "turn", "status", "start_time_us")}
                 given.append({"key": row["run_key"], **values})
             elif each.idempotency is not None:
                 refused.append(row["run_key"])
@@ -148,14 +189,17 @@ class Acceptances:
         if refused:
             self._claims.release(connection, refused)
 
+    def _interrupt(self, connection: Connection, run_keys: Collection[int]) -> None:
+        if run_keys:
+            connection.execute(self._request_cancel, {"keys": sorted(run_keys)})
+            self._dialect.notify(connection, self._channel)
+
     def _with_rounds(self, connection: Connection, acceptance: Acceptance, outcome: Outcome) -> Outcome:
         question = acceptance.question
-        if not isinstance(outcome, Accepted) or question is None or not outcome.session_key:
+        if not isinstance(outcome, Accepted) or question is None or outcome.status is RunStatus.QUEUED:
             return outcome
-        if outcome.turn == 1 or not question.history_rounds_max:  # the first turn follows nothing
-            return outcome
-        rounds = self._rounds.latest(connection, outcome.session_key, question.history_rounds_max)
-        return replace(outcome, rounds=rounds)
+        rounds = self._rounds.before(connection, outcome, question.history_rounds_max)
+        return replace(outcome, rounds=rounds) if rounds else outcome
 
     def _row(self, acceptance: Acceptance) -> dict[str, Any]:
         key = acceptance.idempotency
@@ -175,11 +219,13 @@ class Acceptances:
             "principal": key.principal if key else "",
             "idempotency_key": key.key if key else None,
             "request_digest": key.request_digest if key else None,
-            "inputs": documents.dump(acceptance.inputs) if acceptance.question is None else None,
+            "inputs": documents.dump(acceptance.inputs) if _holds_inputs(acceptance) else None,
             "input_tokens": 0,
             "output_tokens": 0,
             "create_time_us": time_us,
             "start_time_us": time_us,
+            "sequence_reserved": acceptance.sequence_reserved,
+            "on_disconnect": acceptance.on_disconnect.value,
         }
 
 
@@ -195,6 +241,15 @@ class Batch:
     def undecided(self, acceptances: Sequence[Acceptance]) -> list[Acceptance]:
         """Those of the acceptances that have no outcome yet."""
         return [each for each in acceptances if each.run not in self.outcomes]
+
+
+def _holds_inputs(acceptance: Acceptance) -> bool:
+    """Whether the run's own row holds its inputs: the turn's message would not hold them all.
+
+    It leaves out the history that a caller brought along. Whoever takes the run over needs that, too.
+    """
+    question = acceptance.question
+    return question is None or (not question.history_rounds_max and len(acceptance.inputs) > len(question.content))
 
 
 def _question(acceptance: Acceptance, session: Locked, turn: int) -> Said:

@@ -1,15 +1,17 @@
-"""Runs that end: the status, and the assistant's message."""
+"""Runs that end: the status, the rest of the log, and the assistant's message."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, update
 
-from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Ending, Role
 from penstock_server.store.sql import documents
+from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import to_us
 from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.turns.logs import Logs
+from penstock_server.store.sql.turns.runlocks import LockedRun
 from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked
 
@@ -17,14 +19,11 @@ from penstock_server.store.sql.turns.sessionlocks import Locked
 class Endings:
     """Writes batches of endings."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, dialect: Dialect, logs: Logs) -> None:
         runs = tables.runs
-        self._find = (
-            select(runs.c.run_key, runs.c.attempt, runs.c.status)
-            .where(runs.c.run_key.in_(bindparam("keys", expanding=True)))
-            .order_by(runs.c.run_key)
-            .with_for_update()
-        )
+        self._channel = tables.channel
+        self._dialect = dialect
+        self._logs = logs
         self._update = (
             update(runs)
             .where(runs.c.run_key == bindparam("key"))
@@ -33,41 +32,73 @@ class Endings:
                     name: bindparam(f"new_{name}")
                     for name in (
                         "status", "outputs", "nodes", "error", "input_tokens", "output_tokens", "start_time_us",
-                        "end_time_us",
+                        "end_time_us", "flushed_sequence", "last_sequence",
                     )
                 }
             )
         )  # fmt: skip
 
-    def write(self, connection: Connection, endings: Sequence[Ending], sessions: dict[str, Locked]) -> list[Said]:
+    def write(
+        self,
+        connection: Connection,
+        endings: Sequence[Ending],
+        runs: Mapping[int, LockedRun],
+        sessions: Mapping[str, Locked],
+    ) -> tuple[list[bool], list[Said]]:
         """Writes endings in one transaction, but for the answers: it returns them for the caller to add.
 
         A run that was erased stays so, and so does a session. A run that has ended, or that another attempt executes,
         keeps what it has: the same ending may have been committed before.
 
         Args:
+            runs: the runs that exist, locked.
             sessions: the sessions that exist, locked. The caller writes them back.
+
+        Returns:
+            Whether each run ended so, and the answers.
         """
-        if not endings:
-            return []
-        rows = connection.execute(self._find, {"keys": sorted(each.accepted.run_key for each in endings)})
-        open_runs = {row.run_key: row.attempt for row in rows if not RunStatus(row.status).terminal}
-        ours = [each for each in endings if open_runs.get(each.accepted.run_key) == each.accepted.attempt]
-        if not ours:
-            return []
-        connection.execute(self._update, [_changes(each) for each in ours])
-        said = []
-        for each in ours:
-            session = sessions.get(each.session)
-            if each.accepted.turn and session is not None and session.session_key == each.accepted.session_key:
-                session.answer(to_us(each.end_time))
-                said.append(_answer(each, session))
-        return said
+        ours: list[tuple[LockedRun, Ending]] = []
+        outcomes: list[bool] = []
+        for each in endings:
+            run = runs.get(each.accepted.run_key)
+            if run is not None and run.executed_by(each.accepted):
+                _end(run, each)
+                ours.append((run, each))
+            outcomes.append(run is not None and _ended_so(run, each))
+        self._logs.add(connection, [(run, each.events) for run, each in ours])
+        if ours:
+            connection.execute(self._update, [_changes(run, each) for run, each in ours])
+        if any(run.watched or run.awaited for run, _ in ours):
+            self._dialect.notify(connection, self._channel)
+        return outcomes, list(_answers([each for _, each in ours], sessions))
 
 
-def _changes(ending: Ending) -> dict[str, Any]:
+def _end(run: LockedRun, ending: Ending) -> None:
+    run.status = ending.status
+    run.end_time_us = to_us(ending.end_time)
+    run.last_sequence = ending.last_sequence
+
+
+def _ended_so(run: LockedRun, ending: Ending) -> bool:
+    return (run.attempt, run.status, run.end_time_us, run.last_sequence) == (
+        ending.accepted.attempt,
+        ending.status,
+        to_us(ending.end_time),
+        ending.last_sequence,
+    )
+
+
+def _answers(endings: Sequence[Ending], sessions: Mapping[str, Locked]) -> Iterator[Said]:
+    for each in endings:
+        session = sessions.get(each.session)
+        if each.accepted.turn and session is not None and session.session_key == each.accepted.session_key:
+            session.answer(to_us(each.end_time))
+            yield _answer(each, session)
+
+
+def _changes(run: LockedRun, ending: Ending) -> dict[str, Any]:
     return {
-        "key": ending.accepted.run_key,
+        "key": run.run_key,
         "new_status": ending.status.value,
         "new_outputs": None if ending.accepted.turn else documents.dump(ending.outputs),
         "new_nodes": documents.dump_nodes(ending.nodes),
@@ -75,7 +106,9 @@ def _changes(ending: Ending) -> dict[str, Any]:
         "new_input_tokens": ending.input_tokens,
         "new_output_tokens": ending.output_tokens,
         "new_start_time_us": None if ending.start_time is None else to_us(ending.start_time),
-        "new_end_time_us": to_us(ending.end_time),
+        "new_end_time_us": run.end_time_us,
+        "new_flushed_sequence": run.flushed_sequence,
+        "new_last_sequence": run.last_sequence,
     }
 
 

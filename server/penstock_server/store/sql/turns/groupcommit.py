@@ -18,7 +18,7 @@ from penstock_server.store.sql.database import Database
 logger = logging.getLogger("penstock.store")
 
 GROUP_MAX = 64
-"""How many writes one transaction makes."""
+"""How many writes one transaction makes, unless it is told otherwise."""
 HELD_UP_S = 0.05
 """A transaction that takes longer waits for something, such as a row that another instance has locked; others go past
 it. Until then one at a time is best: what waits makes a larger group, and a group costs little more than one write."""
@@ -80,11 +80,16 @@ class Pending(Generic[W, R]):
 
 
 class GroupCommit(Generic[W, R]):
-    """Makes writes in groups, and again where the database did not say whether it has committed them."""
+    """Makes writes in groups, and again where the database did not say whether it has committed them.
 
-    def __init__(self, database: Database, group: Group[W, R]) -> None:
+    Args:
+        group_max: how many writes one transaction makes.
+    """
+
+    def __init__(self, database: Database, group: Group[W, R], *, group_max: int = GROUP_MAX) -> None:
         self._database = database
         self._group = group
+        self._group_max = group_max
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Pending[W, R]] = deque()
         self._patient: deque[Pending[W, R]] = deque()
@@ -138,7 +143,7 @@ class GroupCommit(Generic[W, R]):
     def _next_group(self) -> list[Pending[W, R]]:
         group: list[Pending[W, R]] = []
         now = self._loop.time()
-        while self._waiting and len(group) < GROUP_MAX:
+        while self._waiting and len(group) < self._group_max:
             pending = self._waiting.popleft()
             if now < pending.tried_until:
                 group.append(pending)

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, bindparam, select
 
 from penstock_server.runs.events import RunStatus
-from penstock_server.store.records import Role, Round
+from penstock_server.store.records import Accepted, Role, Round
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.schema import Tables
 
@@ -35,6 +35,12 @@ class Rounds:
             .order_by(answer.c.turn.desc())
             .limit(bindparam("rounds_max"))
         )
+
+    def before(self, connection: Connection, accepted: Accepted, rounds_max: int) -> list[Round]:
+        """The rounds that a run is told when it begins."""
+        if not accepted.session_key or accepted.turn == 1 or not rounds_max:  # the first turn follows nothing
+            return []
+        return self.latest(connection, accepted.session_key, rounds_max)
 
     def latest(self, connection: Connection, session_key: int, rounds_max: int) -> list[Round]:
         """The latest rounds whose runs succeeded, the oldest first."""

@@ -1,5 +1,6 @@
 """Stored runs, read whole."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -24,26 +25,34 @@ class RunRecords:
     def get(self, connection: Connection, run: str) -> RunRecord | None:
         """The run of this id."""
         row = connection.execute(self._run, {"of_run": run}).one_or_none()
-        if row is None:
-            return None
+        return None if row is None else self.read(connection, row)
+
+    def read(self, connection: Connection, row: Any) -> RunRecord:
+        """The run of a row of the runs' table, with what its messages hold."""
         said: dict[int, str] = {}
         if row.turn:
             turn = {"of_session": row.session_key, "of_turn": row.turn}
             said = {each.role: each.content for each in connection.execute(self._said, turn)}
-        return _record(row, said)
+        return replace(
+            record(row),
+            inputs=documents.load(row.inputs or said.get(Role.USER)),
+            outputs=documents.load(row.outputs or said.get(Role.ASSISTANT)),
+            nodes=documents.load_nodes(row.nodes),
+        )
 
 
-def _record(row: Any, said: dict[int, str]) -> RunRecord:
+def record(row: Any) -> RunRecord:
+    """The run of a row, without inputs, outputs and nodes."""
     return RunRecord(
         run=row.run,
         flow=row.flow,
         session=row.session,
         user=row.user,
         status=RunStatus(row.status),
-        inputs=documents.load(row.inputs or said.get(Role.USER)),
-        outputs=documents.load(row.outputs or said.get(Role.ASSISTANT)),
+        inputs={},
+        outputs={},
         error=documents.load_error(row.error),
-        nodes=documents.load_nodes(row.nodes),
+        nodes=(),
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         create_time=from_us(row.create_time_us),

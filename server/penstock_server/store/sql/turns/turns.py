@@ -6,28 +6,34 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from penstock_server.errors import Failure, StoreUnavailable
-from penstock_server.store.records import Acceptance, Accepted, Ending, RunRecord
+from penstock_server.store.records import Acceptance, Accepted, Appending, Ending, RunRecord, Start
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.keys import Keys
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.acceptances import Acceptances
+from penstock_server.store.sql.turns.appends import Appends
 from penstock_server.store.sql.turns.endings import Endings
 from penstock_server.store.sql.turns.groupcommit import GroupCommit
-from penstock_server.store.sql.turns.interruptions import RUNS_MAX, Interruptions
-from penstock_server.store.sql.turns.runrecords import RunRecords
+from penstock_server.store.sql.turns.logs import Logs
+from penstock_server.store.sql.turns.queues import Queues
+from penstock_server.store.sql.turns.rounds import Rounds
+from penstock_server.store.sql.turns.runlocks import RunLocks
 from penstock_server.store.sql.turns.said import Sayings
 from penstock_server.store.sql.turns.sessionlocks import SessionLocks
+from penstock_server.store.sql.turns.starts import Starts
 from penstock_server.store.sql.turns.withdrawals import Withdrawal, Withdrawals
 
 PATIENCE_S = 0.8
 """How long a caller is kept waiting for a database that does not answer. It should know within a second."""
 TRIED_S = 60.0
 """How long an ending is tried: what a flow has done is worth more patience than a caller has."""
+APPENDINGS_MAX = 256
+"""How many logs one transaction adds to."""
 CLOSE_S = 5.0
 """How long a stopping server waits for writes under way."""
 
-Write = Acceptance | Ending | Withdrawal
-Outcome = Accepted | RunRecord | None
+Write = Acceptance | Start | Ending | Withdrawal
+Outcome = Accepted | RunRecord | bool | None
 
 
 class SqlTurns:
@@ -39,19 +45,21 @@ class SqlTurns:
     """
 
     def __init__(self, database: Database, tables: Tables, *, instance: str, idempotency_window_s: float) -> None:
-        keys = Keys()
-        self._database = database
-        self._instance = instance
-        self._records = RunRecords(tables)
-        self._locks = SessionLocks(tables, database.dialect)
-        self._sayings = Sayings(tables, database.dialect, keys)
-        self._endings = Endings(tables)
+        dialect, keys, logs = database.dialect, Keys(), Logs(tables)
+        queues, rounds = Queues(tables), Rounds(tables)
+        self._run_locks = RunLocks(tables, dialect)
+        self._session_locks = SessionLocks(tables, dialect)
+        self._sayings = Sayings(tables, dialect, keys)
+        self._starts = Starts(tables, queues, rounds)
+        self._endings = Endings(tables, dialect, logs)
         self._acceptances = Acceptances(
-            tables, database.dialect, keys, instance=instance, idempotency_window_s=idempotency_window_s
+            tables, dialect, keys, queues, rounds, instance=instance, idempotency_window_s=idempotency_window_s
         )
-        self._withdrawals = Withdrawals(tables, database.dialect)
-        self._interruptions = Interruptions(tables, self._locks, self._endings, self._sayings)
+        self._withdrawals = Withdrawals(tables, dialect, logs)
         self._commits: GroupCommit[Write, Outcome] = GroupCommit(database, self._write)
+        appends = Appends(tables, dialect, self._run_locks, logs)
+        # Turns do not wait behind logs, of which there is more.
+        self._appends: GroupCommit[Appending, bool] = GroupCommit(database, appends.write, group_max=APPENDINGS_MAX)
 
     async def accept(self, acceptance: Acceptance) -> Accepted | RunRecord:
         """See `store.Turns`."""
@@ -61,49 +69,58 @@ class SqlTurns:
         except (asyncio.CancelledError, StoreUnavailable):
             pending.when_over(lambda outcome: self._withdraw(acceptance, outcome))
             raise
-        assert outcome is not None  # noqa: S101 - acceptances come to something
+        assert isinstance(outcome, Accepted | RunRecord)  # noqa: S101 - what acceptances come to
         return outcome
 
-    async def finish(self, ending: Ending) -> None:
+    async def start(self, start: Start) -> Accepted | None:
         """See `store.Turns`."""
-        await asyncio.shield(self._commits.submit(ending, patience_s=PATIENCE_S, tried_s=TRIED_S).committed)
+        pending = self._commits.submit(start, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
+        outcome = await asyncio.shield(pending.committed)
+        assert outcome is None or isinstance(outcome, Accepted)  # noqa: S101 - what starts come to
+        return outcome
 
-    async def run(self, run: str) -> RunRecord | None:
+    async def append(self, appending: Appending) -> bool:
         """See `store.Turns`."""
-        return await self._database.read(lambda connection: self._records.get(connection, run))
+        pending = self._appends.submit(appending, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
+        return await asyncio.shield(pending.committed)
 
-    async def interrupt_others(self) -> int:
-        """Ends every live run of other instances as INTERRUPTED; for a database that only one instance uses."""
-        ended = 0
-        while found := await self._database.write(lambda each: self._interruptions.write(each, self._instance)):
-            ended += found
-            if found < RUNS_MAX:
-                break
-        return ended
+    async def finish(self, ending: Ending) -> bool:
+        """See `store.Turns`."""
+        pending = self._commits.submit(ending, patience_s=PATIENCE_S, tried_s=TRIED_S)
+        return bool(await asyncio.shield(pending.committed))
 
     async def close(self) -> None:
         """Waits for the writes under way."""
-        await self._commits.close(CLOSE_S)
+        await asyncio.gather(self._appends.close(CLOSE_S), self._commits.close(CLOSE_S))
 
     def _withdraw(self, acceptance: Acceptance, outcome: Outcome | Exception) -> None:
         """Nobody was told of the run. It is taken back if it was committed, or if that is not known."""
-        if isinstance(outcome, (StoreUnavailable, Accepted)):
+        if isinstance(outcome, StoreUnavailable | Accepted):
             withdrawal = Withdrawal(run=acceptance.run, session=acceptance.session)
             self._commits.submit(withdrawal, patience_s=TRIED_S, tried_s=TRIED_S)
 
     def _write(self, connection: Connection, writes: Sequence[Write], repeated: bool) -> Sequence[Outcome | Failure]:
         """One transaction. It locks in the order of `sessionlocks.py`."""
         acceptances = [each for each in writes if isinstance(each, Acceptance)]
+        starts = [each for each in writes if isinstance(each, Start)]
         endings = [each for each in writes if isinstance(each, Ending)]
         withdrawals = [each for each in writes if isinstance(each, Withdrawal)]
         batch = self._acceptances.claim(connection, acceptances, repeated=repeated)
-        sessions = self._locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
-        answers = self._endings.write(connection, endings, sessions)
+        sessions = self._session_locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
+        runs = self._run_locks.lock(connection, {each.run_key for each in _executed(starts, endings)})
+        ended, answers = self._endings.write(connection, endings, runs, sessions)
+        started = self._starts.write(connection, starts, runs)
         self._withdrawals.write(connection, withdrawals, sessions)
-        accepted = iter(self._acceptances.write(connection, acceptances, batch, sessions))
+        accepted = self._acceptances.write(connection, acceptances, batch, sessions)
         self._sayings.add(connection, [*answers, *batch.said])
-        self._locks.write(connection, sessions.values())
-        return [next(accepted) if isinstance(each, Acceptance) else None for each in writes]
+        self._session_locks.write(connection, sessions.values())
+        outcomes = {Acceptance: iter(accepted), Start: iter(started), Ending: iter(ended)}
+        return [None if isinstance(each, Withdrawal) else next(outcomes[type(each)]) for each in writes]
+
+
+def _executed(starts: Sequence[Start], endings: Sequence[Ending]) -> list[Accepted]:
+    """The runs that begin or end."""
+    return [*(each.accepted for each in starts), *(each.accepted for each in endings)]
 
 
 def _named(acceptances: Sequence[Acceptance], endings: Sequence[Ending], withdrawals: Sequence[Withdrawal]) -> set[str]:

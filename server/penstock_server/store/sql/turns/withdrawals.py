@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.schema import Tables
+from penstock_server.store.sql.turns.logs import Logs
 from penstock_server.store.sql.turns.sessionlocks import Locked
 
 
@@ -22,10 +23,11 @@ class Withdrawal:
 class Withdrawals:
     """Removes runs as if they had never been accepted."""
 
-    def __init__(self, tables: Tables, dialect: Dialect) -> None:
+    def __init__(self, tables: Tables, dialect: Dialect, logs: Logs) -> None:
         runs, messages, sessions = tables.runs, tables.messages, tables.sessions
         self._search = tables.search
         self._dialect = dialect
+        self._logs = logs
         self._find = (
             select(runs.c.run_key, runs.c.session_key, runs.c.turn, messages.c.message_key)
             .join_from(
@@ -56,6 +58,7 @@ class Withdrawals:
             if row is None:
                 continue
             connection.execute(self._delete_run, {"key": row.run_key})
+            self._logs.remove(connection, [row.run_key])
             if row.message_key is None:
                 continue
             self._dialect.forget_words(connection, self._search, [row.message_key])

@@ -1,0 +1,106 @@
+"""Who is alive, and who owns which runs (see `store.Leases`)."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, and_, delete, exists, insert, select, update
+
+from penstock_server.runs.events import OnDisconnect, RunStatus
+from penstock_server.store.records import Accepted, Errands, Orphan
+from penstock_server.store.sql.database import Database
+from penstock_server.store.sql.schema import Tables, live, queued
+from penstock_server.store.sql.turns.runrecords import RunRecords
+
+ADOPTED_AT_ONCE = 100
+"""How many runs one transaction takes over."""
+
+
+class SqlLeases:
+    """The leases of one instance.
+
+    Args:
+        instance: its name.
+    """
+
+    def __init__(self, database: Database, tables: Tables, *, instance: str) -> None:
+        self._database = database
+        self._tables = tables
+        self._instance = instance
+        self._records = RunRecords(tables)
+
+    async def beat(self) -> bool:
+        """See `store.Leases`."""
+        return await self._database.write(self._beat)
+
+    async def beats(self) -> Mapping[str, int]:
+        """See `store.Leases`."""
+        return await self._database.read(self._beats)
+
+    async def adopt(self, instance: str, beat: int) -> Sequence[Orphan]:
+        """See `store.Leases`."""
+        if instance == self._instance:
+            return ()
+        return await self._database.write(lambda connection: self._adopt(connection, instance, beat))
+
+    async def errands(self) -> Errands:
+        """See `store.Leases`."""
+        return await self._database.read(self._errands)
+
+    async def retire(self) -> None:
+        """See `store.Leases`."""
+        table = self._tables.instances
+        forgotten = delete(table).where(table.c.instance == self._instance)
+        await self._database.write(lambda connection: connection.execute(forgotten))
+
+    def _beat(self, connection: Connection) -> bool:
+        table = self._tables.instances
+        beating = update(table).where(table.c.instance == self._instance).values(beat=table.c.beat + 1)
+        if connection.execute(beating).rowcount:
+            return True
+        connection.execute(insert(table).values(instance=self._instance, beat=1))
+        return False
+
+    def _beats(self, connection: Connection) -> Mapping[str, int]:
+        """The owners are read first: an instance that has just come beats before it owns anything."""
+        table, runs = self._tables.instances, self._tables.runs
+        owners = connection.scalars(select(runs.c.instance).where(live(runs)).distinct()).all()
+        beats = dict.fromkeys(owners, 0) | {row.instance: row.beat for row in connection.execute(select(table))}
+        beats.pop(self._instance, None)
+        return beats
+
+    def _adopt(self, connection: Connection, instance: str, beat: int) -> Sequence[Orphan]:
+        table, runs = self._tables.instances, self._tables.runs
+        its = table.c.instance == instance
+        if (connection.scalar(select(table.c.beat).where(its).with_for_update()) or 0) != beat:
+            return ()
+        owned = select(runs).where(live(runs), runs.c.instance == instance)
+        oldest = owned.order_by(runs.c.run_key).limit(ADOPTED_AT_ONCE).with_for_update()
+        rows = connection.execute(oldest).all()
+        if rows:
+            taken = update(runs).where(runs.c.run_key.in_([row.run_key for row in rows]))
+            connection.execute(taken.values(instance=self._instance, attempt=runs.c.attempt + 1))
+        if len(rows) < ADOPTED_AT_ONCE:
+            connection.execute(delete(table).where(its))
+        return [
+            Orphan(
+                record=self._records.read(connection, row),
+                accepted=Accepted(
+                    run_key=row.run_key,
+                    session_key=row.session_key,
+                    turn=row.turn,
+                    attempt=row.attempt + 1,
+                    status=RunStatus(row.status),
+                ),
+                on_disconnect=OnDisconnect(row.on_disconnect),
+                sequence_reserved=row.sequence_reserved,
+            )
+            for row in rows
+        ]
+
+    def _errands(self, connection: Connection) -> Errands:
+        runs, before = self._tables.runs, self._tables.runs.alias("before")
+        own = runs.c.instance == self._instance
+        cancel = select(runs.c.run).where(live(runs), own, runs.c.cancel_requested == 1)
+        blocked = exists().where(live(before), before.c.session_key == runs.c.session_key, before.c.turn < runs.c.turn)
+        waiting = select(runs.c.run).where(queued(runs), own)
+        start = waiting.where(~and_(runs.c.turn > 0, blocked)).order_by(runs.c.run_key)
+        return Errands(cancel=connection.scalars(cancel).all(), start=connection.scalars(start).all())
