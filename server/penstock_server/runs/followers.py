@@ -39,8 +39,9 @@ class Followers:
         run.followers -= 1
         if run.decided.terminal or run.log.ended:
             return
-        if caller and run.command.on_disconnect is OnDisconnect.CANCEL:
-            self._end(run)
+        policy = run.command.on_disconnect
+        if caller and (policy is OnDisconnect.CANCEL or (policy is OnDisconnect.LINGER and not run.kept)):
+            self._end(run)  # one that is not stored cannot be resumed
         else:
             self.linger(run)
 
