@@ -239,7 +239,7 @@ async def serve() -> AsyncIterator[Serve]:
         channel = connect(f"127.0.0.1:{port}", config)
         dispatcher = Dispatcher(config)
         for route in routes(methods):
-            endpoint = RpcEndpoint(channel, route.binding, route.stream, config)
+            endpoint = RpcEndpoint(channel, route, config)
             dispatcher.add(route.binding.http_method, route.binding.template, endpoint)
         listener = Listener(dispatcher, config)
         await listener.start()
