@@ -51,11 +51,10 @@ def deferral(method: Method, methods: Mapping[str, Method]) -> Deferral | None:
     shown = f"{method.path}: deferral.when"
     if scalar_field(method.input, when, shown).type != FieldDescriptor.TYPE_BOOL:
         raise InvalidBinding(f"{shown}: {option.when} is no bool")
-    return Deferral(when=when, template=_location(method, methods))
+    return Deferral(when=when, template=_location(method, option.then, methods))
 
 
-def _location(method: Method, methods: Mapping[str, Method]) -> Template:
-    then = method.deferral.then if method.deferral is not None else ""
+def _location(method: Method, then: str, methods: Mapping[str, Method]) -> Template:
     shown = f"{method.path}: deferral.then"
     other = methods.get(f"/{method.descriptor.containing_service.file.package}.{then.replace('.', '/')}")
     if other is None:
