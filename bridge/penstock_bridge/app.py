@@ -35,7 +35,7 @@ class Bridge:
         self._dispatcher = Dispatcher(config)
         for route in found:
             method = route.binding.http_method
-            endpoint = RpcEndpoint(channel, route.binding, route.stream, config)
+            endpoint = RpcEndpoint(channel, route, config)
             head = method == "GET" and not route.binding.method.streams
             self._dispatcher.add(method, route.binding.template, endpoint, head=head)
         openapi = OpenApi(found, contract, config.prefix)

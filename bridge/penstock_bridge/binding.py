@@ -95,11 +95,39 @@ def bindings(method: Method) -> list[Binding]:
     return [_binding(method, each) for each in (rule, *rule.additional_bindings)]
 
 
+def scalar_field(message: Descriptor, path: FieldPath, shown: str) -> FieldDescriptor:
+    """The field that an option of the contract names: one scalar, perhaps within other messages.
+
+    Args:
+        shown: the option, as an error names it.
+
+    Raises:
+        InvalidBinding: there is no such field, or it is a list or a message.
+    """
+    inner: Descriptor | None = message
+    field = None
+    for name in path:
+        if inner is None or name not in inner.fields_by_name:
+            raise InvalidBinding(f"{shown} names no field of {message.full_name}")
+        field = inner.fields_by_name[name]
+        if fields.is_repeated(field):
+            raise InvalidBinding(f"{shown} passes through a repeated field")
+        inner = field.message_type
+    if field is None or fields.is_message(field):
+        raise InvalidBinding(f"{shown} is no scalar")
+    return field
+
+
+def whole_encoder(message: Descriptor) -> Callable[[Any], bytes]:
+    """The function that turns messages of this type into JSON."""
+    encode = encoder(message)
+    return lambda response: orjson.dumps(encode(response))
+
+
 def response_encoder(binding: Binding) -> Callable[[Any], bytes]:
     """The function that turns a response into the body of the answer."""
     if not binding.response_body:
-        encode = encoder(binding.method.output)
-        return lambda response: orjson.dumps(encode(response))
+        return whole_encoder(binding.method.output)
     field = binding.method.output.fields_by_name[binding.response_body]
     if fields.type_name(field) == fields.STRUCT:
         name = field.name
@@ -139,19 +167,7 @@ def _pattern(method: Method, rule: http_pb2.HttpRule) -> tuple[str, str]:
 
 
 def _variable_field(method: Method, path: FieldPath) -> FieldDescriptor:
-    shown = f"{method.path}: the path variable {'.'.join(path)}"
-    message: Descriptor | None = method.input
-    field = None
-    for name in path:
-        if message is None or name not in message.fields_by_name:
-            raise InvalidBinding(f"{shown} names no field of {method.input.full_name}")
-        field = message.fields_by_name[name]
-        if fields.is_repeated(field):
-            raise InvalidBinding(f"{shown} passes through a repeated field")
-        message = field.message_type
-    if field is None or fields.is_message(field):
-        raise InvalidBinding(f"{shown} is no scalar")
-    return field
+    return scalar_field(method.input, path, f"{method.path}: the path variable {'.'.join(path)}")
 
 
 def _check_body(method: Method, body: str, bound: list[FieldPath]) -> None:

@@ -10,10 +10,12 @@ from grpc.aio import EOF
 
 from penstock.v1 import run_pb2
 from penstock_bridge import metadata
-from penstock_bridge.binding import Binding, response_encoder
+from penstock_bridge.binding import response_encoder, whole_encoder
 from penstock_bridge.body import read_body
 from penstock_bridge.config import BridgeConfig
-from penstock_bridge.errors import Header, Problem, defect, invalid_request, unreachable
+from penstock_bridge.cursor import resume
+from penstock_bridge.deferral import LOCATION
+from penstock_bridge.errors import Header, Problem, defect, unreachable
 from penstock_bridge.events import Teller, entries_of, teller, view_field
 from penstock_bridge.frames import FRAMES, PING
 from penstock_bridge.guard import Guard
@@ -23,6 +25,7 @@ from penstock_bridge.outlet import Outlet
 from penstock_bridge.reply import JSON_TYPE, Answer, Reply
 from penstock_bridge.request import Request
 from penstock_bridge.rpc_errors import from_rpc
+from penstock_bridge.transcoder import Route
 
 STREAM_HEADERS: tuple[Header, ...] = (
     # `no-transform` keeps proxies from compressing, which would hold events back; nginx wants a header of its own.
@@ -36,10 +39,6 @@ CONTENT_TYPES: dict[str, Header] = {
     NDJSON: ("Content-Type", NDJSON),
 }
 
-RESUME_FIELD = "after_sequence"
-RESUME_HEADER = "Last-Event-ID"
-_SEQUENCE_MAX = 2**31 - 1
-
 Rpc = Callable[..., Any]
 """A call of grpc.aio, or of a channel that keeps its interface."""
 
@@ -49,24 +48,22 @@ class RpcEndpoint:
 
     Args:
         channel: where the server is.
-        binding: the mapping.
-        stream: the streaming method that answers it where the caller prefers a stream; None where there is none.
+        route: the mapping, and all that answers it.
     """
 
-    def __init__(
-        self, channel: grpc.aio.Channel, binding: Binding, stream: Method | None, config: BridgeConfig
-    ) -> None:
-        method = binding.method
-        self._binding = binding
+    def __init__(self, channel: grpc.aio.Channel, route: Route, config: BridgeConfig) -> None:
+        method = route.binding.method
+        self._binding = route.binding
         self._config = config
         self._guard = Guard(config)
-        self._encode = response_encoder(binding)
-        self._streamed = method if method.streams else stream
+        self._encode = response_encoder(route.binding)
+        self._encode_whole = whole_encoder(method.output)
+        self._deferral = route.deferral
+        self._streamed = route.streamed
         self._unary = None if method.streams else rpc(channel, method)
         self._stream = None if self._streamed is None else rpc(channel, self._streamed)
-        self._offers = media_types(binding, stream)
+        self._offers = media_types(route)
         self._view = view_field(method.input)
-        self._resumes = RESUME_FIELD in method.input.fields_by_name
 
     async def __call__(self, request: Request, segments: list[str]) -> Answer:
         """Answers a request whose path has these raw segments.
@@ -83,12 +80,15 @@ class RpcEndpoint:
         message = binding.bind(segments, request.query_raw, body)
         if media_type == JSON and self._unary is not None:
             return await self._answer(self._unary, message, passed, timeout_s)
-        if self._resumes:
-            _resume(request, message)
         return await self._answer_stream(request, message, passed, timeout_s, media_type)
 
     async def _answer(self, unary: Rpc, message: Message, passed: metadata.Metadata, timeout_s: float | None) -> Answer:
+        deferral = self._deferral
         response, returned = await call(unary, message, passed, timeout_s)
+        if deferral is not None and deferral.asked(message):
+            # Some paths answer with what there is at the end alone; that is not there yet.
+            location = (LOCATION, self._config.prefix + deferral.location(response))
+            return Reply(202, self._encode_whole(response), [JSON_TYPE, location, *returned])
         return Reply(200, self._encode(response), [JSON_TYPE, *returned])
 
     async def _answer_stream(
@@ -96,8 +96,10 @@ class RpcEndpoint:
     ) -> Answer:
         assert self._streamed is not None  # noqa: S101 — a stream was offered
         assert self._stream is not None  # noqa: S101
+        cursor = self._streamed.resumes_after
+        after = resume(request, message, cursor) if cursor else 0
         simple = self._choose_view(message)
-        told = teller(self._streamed.output, simple=simple, frame=FRAMES[media_type])
+        told = teller(self._streamed.output, simple=simple, frame=FRAMES[media_type], after=after)
         outlet = Outlet(request, ping=PING[media_type], ping_interval_s=self._config.ping_interval_s)
         stream = _begin(self._stream, message, passed, timeout_s)
         try:
@@ -131,13 +133,13 @@ def rpc(channel: grpc.aio.Channel, method: Method) -> Rpc:
     return callable_
 
 
-def media_types(binding: Binding, stream: Method | None) -> tuple[str, ...]:
-    """What a mapping can answer with, its favourite first."""
-    if binding.method.streams:
-        entries = entries_of(binding.method.output)
+def media_types(route: Route) -> tuple[str, ...]:
+    """What a route can answer with, its favourite first."""
+    if route.binding.method.streams:
+        entries = entries_of(route.binding.method.output)
         # A run is watched; records are saved to a file.
         return (SSE, NDJSON) if entries is not None and entries.of_runs else (NDJSON, SSE)
-    return (JSON, SSE, NDJSON) if stream is not None else (JSON,)
+    return (JSON, SSE, NDJSON) if route.stream is not None else (JSON,)
 
 
 async def call(
@@ -216,14 +218,3 @@ def _cancelled() -> BaseException:
 def _accept(request: Request) -> str | None:
     values = request.headers.getall("Accept", ())
     return ", ".join(values) if len(values) > 1 else values[0] if values else None
-
-
-def _resume(request: Request, message: Any) -> None:
-    """The browser's EventSource resumes by a header; a parameter that says otherwise wins."""
-    value = request.headers.get(RESUME_HEADER)
-    if not value or getattr(message, RESUME_FIELD):
-        return
-    if not (value.isascii() and value.isdecimal() and len(value) <= 10 and int(value) <= _SEQUENCE_MAX):
-        why = "must be the id of an event"
-        raise invalid_request(f"The header {RESUME_HEADER} {why}", violations=[(RESUME_HEADER, why)])
-    setattr(message, RESUME_FIELD, int(value))

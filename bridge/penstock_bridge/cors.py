@@ -1,6 +1,8 @@
 """Cross-origin calls from web pages (WHATWG Fetch §3.2), for the origins that the operator names."""
 
 from penstock.status import Code
+from penstock_bridge.cursor import LAST_EVENT_ID
+from penstock_bridge.deferral import LOCATION
 from penstock_bridge.errors import Header, problem
 from penstock_bridge.metadata import PASSED_ON, RETURNED, TIMEOUT
 from penstock_bridge.reply import Answer, Reply
@@ -8,8 +10,8 @@ from penstock_bridge.request import Request
 
 PREFLIGHT_AGE_S = 600
 
-_REQUEST_HEADERS = ", ".join(("Accept", "Content-Type", "Last-Event-ID", TIMEOUT, *PASSED_ON))
-_EXPOSED = ", ".join((*RETURNED.values(), "Retry-After", "WWW-Authenticate"))
+_REQUEST_HEADERS = ", ".join(("Accept", "Content-Type", LAST_EVENT_ID, TIMEOUT, *PASSED_ON))
+_EXPOSED = ", ".join((*RETURNED.values(), LOCATION, "Retry-After", "WWW-Authenticate"))
 
 
 class Cors:

@@ -69,7 +69,11 @@ class Problem(Exception):
         self.headers = [*_implied_headers(status, self.http), *headers]
 
     def body(self) -> bytes:
-        """The error as AIP-193 prescribes it."""
+        """The error as AIP-193 prescribes it, in JSON."""
+        return orjson.dumps(self.document())
+
+    def document(self) -> dict[str, object]:
+        """The same, for what is told beside it."""
         details = [encoder(detail.DESCRIPTOR)(detail) for detail in self.status.details]
         error = {
             "code": self.http,
@@ -77,7 +81,7 @@ class Problem(Exception):
             "message": self.status.message,
             "details": details,
         }
-        return orjson.dumps({"error": error})
+        return {"error": error}
 
 
 def problem(

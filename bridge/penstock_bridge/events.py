@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from penstock.v1 import run_pb2
 from penstock_bridge.codec import fields
 from penstock_bridge.codec.encode import encoder, struct_json
-from penstock_bridge.errors import Problem
+from penstock_bridge.errors import Problem, defect
 from penstock_bridge.frames import Frame
 
 DONE, ERROR = "done", "error"
@@ -25,6 +25,9 @@ _RUN_EVENT = run_pb2.RunEvent.DESCRIPTOR.full_name
 _RUN_VIEW = run_pb2.RunView.DESCRIPTOR.full_name
 _NUMBER = "sequence"
 _OUTPUT_DELTA, _RUN_FINISHED = "output_delta", "run_finished"
+
+LOST_AFTER = "lostAfter"
+"""The member of a terminal frame's data that says where entries are missing."""
 
 
 class Teller(Protocol):
@@ -81,24 +84,28 @@ def view_field(input: Descriptor) -> str | None:
     return None
 
 
-def teller(output: Descriptor, *, simple: bool, frame: Frame) -> Teller:
-    """The teller for a stream of messages of this type."""
+def teller(output: Descriptor, *, simple: bool, frame: Frame, after: int = 0) -> Teller:
+    """The teller for a stream of messages of this type.
+
+    Args:
+        simple: whether the pieces of a run's outputs are told alone.
+        after: the number behind which the stream begins.
+    """
     entries = entries_of(output)
     if entries is None:
-        return _MessageTeller(encoder(output), frame)
-    if simple and entries.of_runs:
-        return _SimpleTeller(entries, frame)
-    return _EntryTeller(entries, frame)
+        return _MessageTeller(encoder(output), frame, after)
+    if not entries.of_runs:
+        return _EntryTeller(entries, frame, after)
+    return (_SimpleTeller if simple else _RunTeller)(entries, frame, after)
 
 
 class _EntryTeller:
     """Every entry under its name. The end repeats the number of the last one."""
 
-    def __init__(self, entries: Entries, frame: Frame) -> None:
+    def __init__(self, entries: Entries, frame: Frame, after: int) -> None:
         self._entries = entries
         self._frame = frame
-        self._last = 0
-        self._finished: run_pb2.RunFinished | None = None
+        self._last = after
 
     def tell(self, message: Any) -> bytes:
         entries, frames = self._entries, []
@@ -108,22 +115,52 @@ class _EntryTeller:
             if name is None:
                 continue
             payload = getattr(entry, name)
-            if name == _RUN_FINISHED:
-                self._finished = payload
             frames.append(self._frame(name, self._last, orjson.dumps(encoder(payload.DESCRIPTOR)(payload))))
         return b"".join(frames)
 
     def end(self, problem: Problem | None) -> bytes:
-        finished = self._finished
-        if problem is None and finished is not None and finished.HasField("error"):
-            # A watched run's failure is no failure of the watching.
-            problem = Problem(finished.error)
         if problem is not None:
             return self._frame(ERROR, self._last, problem.body())
-        return self._frame(DONE, self._last, orjson.dumps(_outcome(finished)))
+        return self._frame(DONE, self._last, b"{}")
 
 
-class _SimpleTeller(_EntryTeller):
+class _RunTeller(_EntryTeller):
+    """Every event of a run's log. The end says how the run ended."""
+
+    def __init__(self, entries: Entries, frame: Frame, after: int) -> None:
+        super().__init__(entries, frame, after)
+        self._after = after
+        self._finished: run_pb2.RunFinished | None = None
+
+    def tell(self, message: Any) -> bytes:
+        events = message.events
+        # It is always the last event. Readers who have it get it once more, for its outcome, but are not told it twice.
+        if events and events[-1].HasField(_RUN_FINISHED):
+            self._finished = events[-1].run_finished
+            if events[-1].sequence <= self._after:
+                return b""
+        return super().tell(message)
+
+    def end(self, problem: Problem | None) -> bytes:
+        finished = self._finished or run_pb2.RunFinished()
+        lost = {LOST_AFTER: finished.lost_after} if finished.HasField("lost_after") else {}
+        failure = self._failure(problem)
+        if failure is not None:
+            return self._frame(ERROR, self._last, orjson.dumps(failure.document() | lost))
+        outcome = {"run": finished.run, "status": run_pb2.Run.Status.Name(finished.status)}
+        return self._frame(DONE, self._last, orjson.dumps(outcome | lost))
+
+    def _failure(self, problem: Problem | None) -> Problem | None:
+        """Why there is no success to tell. Where the run's end is known it counts, not how the telling of it ended."""
+        finished = self._finished
+        if finished is not None and finished.status == run_pb2.Run.SUCCEEDED:
+            return None
+        if finished is not None and finished.HasField("error"):
+            return Problem(finished.error)
+        return problem or defect(RuntimeError("the stream of a run ended well, and did not say how the run did"))
+
+
+class _SimpleTeller(_RunTeller):
     """The pieces of a run's outputs alone, without names."""
 
     def tell(self, message: Any) -> bytes:
@@ -142,10 +179,10 @@ class _SimpleTeller(_EntryTeller):
 class _MessageTeller:
     """Each message whole, numbered as it comes."""
 
-    def __init__(self, encode: Callable[[Message], object], frame: Frame) -> None:
+    def __init__(self, encode: Callable[[Message], object], frame: Frame, after: int) -> None:
         self._encode = encode
         self._frame = frame
-        self._count = 0
+        self._count = after
 
     def tell(self, message: Any) -> bytes:
         self._count += 1
@@ -155,9 +192,3 @@ class _MessageTeller:
         if problem is not None:
             return self._frame(ERROR, self._count, problem.body())
         return self._frame(DONE, self._count, b"{}")
-
-
-def _outcome(finished: run_pb2.RunFinished | None) -> dict[str, str]:
-    if finished is None:
-        return {}
-    return {"run": finished.run, "status": run_pb2.Run.Status.Name(finished.status)}

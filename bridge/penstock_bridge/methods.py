@@ -44,6 +44,17 @@ class Method:
         return self.descriptor.GetOptions().Extensions[options_pb2.negotiates]
 
     @cached_property
+    def resumes_after(self) -> str:
+        """The field of the request with the number behind which the stream begins; empty where there is none."""
+        return self.descriptor.GetOptions().Extensions[options_pb2.resumes_after]
+
+    @cached_property
+    def deferral(self) -> options_pb2.Deferral | None:
+        """How the method answers before its work is done; None where it does not."""
+        options = self.descriptor.GetOptions()
+        return options.Extensions[options_pb2.deferral] if options.HasExtension(options_pb2.deferral) else None
+
+    @cached_property
     def public_schema(self) -> bool:
         """The method may be called without a token."""
         return self.descriptor.GetOptions().Extensions[options_pb2.public_schema]

@@ -11,11 +11,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from penstock import __version__
 from penstock.v1.flow_pb2 import Flow
 from penstock_bridge.comments import Comments, comments
+from penstock_bridge.cursor import LAST_EVENT_ID
+from penstock_bridge.deferral import LOCATION
+from penstock_bridge.events import LOST_AFTER
 from penstock_bridge.flow_schemas import FlowSchemas, flow_schemas
 from penstock_bridge.methods import FLOW, PACKAGE, calls_flow
 from penstock_bridge.operations import Operation, Operations
 from penstock_bridge.schemas import Schema, Schemas
-from penstock_bridge.templates import ANY, REST, Template
+from penstock_bridge.templates import Template
 from penstock_bridge.transcoder import Route
 
 
@@ -88,14 +91,9 @@ def _variants(route: Route, flows: list[FlowSchemas]) -> Iterable[tuple[str, str
 
 def _shown(template: Template, values: dict[str, str]) -> str:
     """A template as OpenAPI writes it: one pair of braces a variable."""
-    segments: list[str | None] = list(template.segments)
-    for variable in template.variables:
-        name = ".".join(variable.field)
-        end = variable.start + variable.count
-        segments[variable.start : end] = [values.get(name, f"{{{name}}}"), *[None] * (variable.count - 1)]
+    names = [".".join(variable.field) for variable in template.variables]
     # A wildcard that binds nothing has no form in OpenAPI; it is shown as itself.
-    shown = [segment for segment in segments if segment not in (None, REST, ANY)]
-    return "/" + "/".join(filter(None, shown)) + (f":{template.verb}" if template.verb else "")
+    return template.write([values.get(name, f"{{{name}}}") for name in names])
 
 
 def _identifier(text: str) -> str:
@@ -130,7 +128,12 @@ _SESSION = _header(
 _USER = _header("The owner of the conversation; anything but printable ASCII is percent-encoded.", maxLength=255)
 _RUN = _header("The run, once it was accepted.")
 _TIMEOUT = _header("A deadline in gRPC's form: `1500m` is a second and a half.", pattern="^[0-9]{1,8}[HMSmun]$")
-_LAST_EVENT = _header("The id of the last event that the caller has.", pattern="^[0-9]+$")
+_LAST_EVENT = _header(
+    "The id of the last event that the caller has: the stream begins behind it. It comes before the parameter that "
+    "says the same, since a browser that connects again sends the newer one here.",
+    pattern="^[0-9]+$",
+)
+_LOCATION = _header("Where to ask later how the work stands.", format="uri-reference")
 
 _ERROR: Schema = {"$ref": "#/components/schemas/Error"}
 
@@ -140,12 +143,12 @@ def _components(schemas: dict[str, Schema]) -> Schema:
         "Chat-Session-Id": _SESSION,
         "Chat-User-Id": _USER,
         "Grpc-Timeout": _TIMEOUT,
-        "Last-Event-ID": _LAST_EVENT,
+        LAST_EVENT_ID: _LAST_EVENT,
     }
     return {
         "schemas": schemas,
         "parameters": {name: {"name": name, "in": "header"} | header for name, header in parameters.items()},
-        "headers": {"Chat-Session-Id": _SESSION, "Penstock-Run-Id": _RUN},
+        "headers": {"Chat-Session-Id": _SESSION, "Penstock-Run-Id": _RUN, LOCATION: _LOCATION},
         "responses": {
             "Error": {"description": "The call failed.", "content": {"application/json": {"schema": _ERROR}}}
         },
@@ -157,6 +160,10 @@ def _own_schemas() -> dict[str, Schema]:
     """What the bridge says itself, outside any message of the contract."""
     text = {"type": "string"}
     details = {"type": "array", "items": {"type": "object", "properties": {"@type": text}, "required": ["@type"]}}
+    lost_after = {
+        "type": "integer",
+        "description": "Set where events are missing because a server died: those after this number, up to the last.",
+    }
     error = {
         "type": "object",
         "required": ["code", "status", "message"],
@@ -177,6 +184,11 @@ def _own_schemas() -> dict[str, Schema]:
         "StreamDone": {
             "type": "object",
             "description": "The end of a stream that told everything.",
-            "properties": {"run": text, "status": {"$ref": "#/components/schemas/Run.Status"}},
+            "properties": {"run": text, "status": {"$ref": "#/components/schemas/Run.Status"}, LOST_AFTER: lost_after},
+        },
+        "StreamError": {
+            "description": "The end of a stream that failed, or whose run did not succeed.",
+            "allOf": [{"$ref": "#/components/schemas/Error"}],
+            "properties": {LOST_AFTER: lost_after},
         },
     }

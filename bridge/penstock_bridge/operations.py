@@ -6,15 +6,17 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from penstock_bridge.binding import WHOLE, Binding
-from penstock_bridge.calls import RESUME_FIELD, RESUME_HEADER, media_types
+from penstock_bridge.calls import media_types
 from penstock_bridge.codec import fields
 from penstock_bridge.comments import Comments, summary
+from penstock_bridge.cursor import LAST_EVENT_ID
+from penstock_bridge.deferral import LOCATION, Deferral
 from penstock_bridge.errors import HTTP_STATUS
 from penstock_bridge.events import DONE, ERROR, Entries, entries_of
 from penstock_bridge.flow_schemas import FlowSchemas
 from penstock_bridge.form_content import form_content
 from penstock_bridge.frames import FRAMES
-from penstock_bridge.methods import FLOW, INPUTS, calls_flow
+from penstock_bridge.methods import FLOW, INPUTS, Method, calls_flow
 from penstock_bridge.negotiation import FORM, JSON, NDJSON, SSE
 from penstock_bridge.query import FieldPath, takes_text
 from penstock_bridge.schemas import COMPONENTS, Schema, Schemas, is_required
@@ -25,7 +27,7 @@ OUTPUTS = "outputs"
 
 Operation = dict[str, Any]
 
-_SESSION_HEADER, _USER_HEADER = "Chat-Session-Id", "Chat-User-Id"
+_SESSION_HEADER, _USER_HEADER, _RUN_HEADER = "Chat-Session-Id", "Chat-User-Id", "Penstock-Run-Id"
 
 
 class Operations:
@@ -77,8 +79,8 @@ class Operations:
             headers.insert(0, _USER_HEADER)
         if calls_flow(binding.method):
             headers.insert(0, _SESSION_HEADER)
-        if RESUME_FIELD in binding.method.input.fields_by_name:
-            headers.append(RESUME_HEADER)
+        if route.streamed is not None and route.streamed.resumes_after:
+            headers.append(LAST_EVENT_ID)
         yield from ({"$ref": f"#/components/parameters/{name}"} for name in headers)
 
     def _parameter(self, place: str, name: str, field: FieldDescriptor, *, required: bool) -> Schema:
@@ -104,16 +106,27 @@ class Operations:
         return {"required": flow is not None and flow.needs_inputs, "content": content}
 
     def _responses(self, route: Route, flow: FlowSchemas | None) -> Schema:
-        binding = route.binding
+        answers = {"200": self._success(route, flow)}
+        if route.deferral is not None:
+            answers["202"] = self._deferred(route.binding, route.deferral)
+        codes = map(str, _failures(route.binding))
+        return answers | {code: {"$ref": "#/components/responses/Error"} for code in codes}
+
+    def _success(self, route: Route, flow: FlowSchemas | None) -> Schema:
+        method = route.binding.method
         success: Schema = {
-            "description": self._comments.get(binding.method.output.full_name, "The answer."),
-            "content": {kind: self._content(route, kind, flow) for kind in media_types(binding, route.stream)},
+            "description": self._comments.get(method.output.full_name, "The answer."),
+            "content": {kind: self._content(route, kind, flow) for kind in media_types(route)},
         }
-        if calls_flow(binding.method):
-            success["headers"] = {
-                name: {"$ref": f"#/components/headers/{name}"} for name in ("Chat-Session-Id", "Penstock-Run-Id")
-            }
-        return {"200": success} | {str(code): {"$ref": "#/components/responses/Error"} for code in _failures(binding)}
+        headers = _returned_headers(method)
+        return success | ({"headers": _headers(headers)} if headers else {})
+
+    def _deferred(self, binding: Binding, deferral: Deferral) -> Schema:
+        return {
+            "description": f"The call asked for `{'.'.join(deferral.when)}`: the work goes on.",
+            "headers": _headers([LOCATION, *_returned_headers(binding.method)]),
+            "content": {JSON: {"schema": self._schemas.message(binding.method.output)}},
+        }
 
     def _content(self, route: Route, kind: str, flow: FlowSchemas | None) -> Schema:
         if kind == JSON:
@@ -162,6 +175,14 @@ _PARAMETER_DEPTH_MAX = 4
 """Deeper parameters work, but are not listed: messages may nest without end."""
 
 
+def _returned_headers(method: Method) -> list[str]:
+    return [_SESSION_HEADER, _RUN_HEADER] if calls_flow(method) else []
+
+
+def _headers(names: Iterable[str]) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
 def _failures(binding: Binding) -> Iterable[str | int]:
     codes = set(HTTP_STATUS.values()) - {200}
     codes |= {406, 413, 415} if binding.body else {406}
@@ -169,7 +190,7 @@ def _failures(binding: Binding) -> Iterable[str | int]:
 
 
 def _terminal_events() -> dict[str, Schema]:
-    return {DONE: {"$ref": COMPONENTS + "StreamDone"}, ERROR: {"$ref": COMPONENTS + "Error"}}
+    return {DONE: {"$ref": COMPONENTS + "StreamDone"}, ERROR: {"$ref": COMPONENTS + "StreamError"}}
 
 
 def _example(kind: str, *, simple: bool) -> str:

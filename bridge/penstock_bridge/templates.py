@@ -8,8 +8,9 @@ A bare "/" is accepted, too: it is the root of a service that answers there.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 ANY = "*"
 REST = "**"
@@ -67,6 +68,27 @@ class Template:
             raw = "/".join(segments[variable.start : end])
             bound.append((variable.field, _decode(raw, variable.multi)))
         return bound
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The path that binds these values to the variables, percent-encoded where it must be."""
+        return self.write([quote(v, safe="/" if each.multi else "") for each, v in self._each(values)])
+
+    def write(self, texts: Sequence[str]) -> str:
+        """The path with these texts in the places of the variables, as they are."""
+        segments = list(self.segments)
+        # From the last on, so that the places of the others still hold.
+        for variable, text in reversed(self._each(texts)):
+            segments[variable.start : variable.start + variable.count] = [text]
+        return "/" + "/".join(segments) + (f":{self.verb}" if self.verb else "")
+
+    @property
+    def has_unbound_wildcards(self) -> bool:
+        """A part of its paths is free, and no variable takes it."""
+        taken = {place for each in self.variables for place in range(each.start, each.start + each.count)}
+        return any(text in (ANY, REST) and place not in taken for place, text in enumerate(self.segments))
+
+    def _each(self, texts: Sequence[str]) -> list[tuple[Variable, str]]:
+        return list(zip(self.variables, texts, strict=True))
 
 
 def parse(text: str) -> Template:

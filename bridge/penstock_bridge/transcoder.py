@@ -1,9 +1,11 @@
 """The routes of the contract: every RPC with `google.api.http`, on every path that it names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from penstock_bridge.binding import Binding, InvalidBinding, bindings
+from penstock_bridge.cursor import check_cursor
+from penstock_bridge.deferral import Deferral, deferral
 from penstock_bridge.methods import Method
 from penstock_bridge.router import Router
 
@@ -15,23 +17,37 @@ class Route:
     binding: Binding
     stream: Method | None
     """The method that answers where the caller prefers a stream; None where there is none."""
+    deferral: Deferral | None
+    """How it is answered before the work is done; None where it is not."""
+
+    @property
+    def streamed(self) -> Method | None:
+        """The method whose stream it answers with; None where it never streams."""
+        return self.binding.method if self.binding.method.streams else self.stream
 
 
 def routes(methods: Iterable[Method]) -> list[Route]:
     """The routes of these methods, in the order of the contract.
 
     Raises:
-        ValueError: a mapping is not valid, two of them conflict, or a stream negotiates for a method that it cannot.
+        ValueError: a mapping or an option is not valid, or two mappings conflict.
     """
     methods = list(methods)
-    streams = _negotiated(methods)
-    found = [
-        Route(binding=binding, stream=streams.get(method.path)) for method in methods for binding in bindings(method)
-    ]
+    found = list(_routes(methods))
     check: Router[Route] = Router()
     for route in found:
         check.add(route.binding.http_method, route.binding.template, route)
     return found
+
+
+def _routes(methods: list[Method]) -> Iterator[Route]:
+    streams = _negotiated(methods)
+    by_path = {method.path: method for method in methods}
+    for method in methods:
+        check_cursor(method)
+        deferred = deferral(method, by_path)
+        for binding in bindings(method):
+            yield Route(binding=binding, stream=streams.get(method.path), deferral=deferred)
 
 
 def _negotiated(methods: list[Method]) -> dict[str, Method]:

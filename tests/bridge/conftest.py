@@ -1,4 +1,4 @@
-"""A scripted FlowService on a real socket, a bridge in front of it, and clients that really connect."""
+"""Scripted services on a real socket, a bridge in front of it, and clients that really connect."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from penstock.status import STATUS_DETAILS_KEY
-from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
+from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2, run_pb2_grpc
 from penstock.values import to_struct
 from penstock_bridge.app import Bridge
 from penstock_bridge.config import BridgeConfig
@@ -36,11 +36,12 @@ class Seen:
 
 
 @dataclass
-class Scripted(flow_pb2_grpc.FlowServiceServicer):
-    """A FlowService that does what a test tells it; unscripted it echoes."""
+class Scripted(flow_pb2_grpc.FlowServiceServicer, run_pb2_grpc.RunServiceServicer):
+    """A FlowService and a RunService that do what a test tells them; unscripted they echo."""
 
     invoke: Callable[[Any, Any], Awaitable[run_pb2.Run]] | None = None
     stream: Callable[[Any, Any], AsyncIterator[flow_pb2.InvokeStreamResponse]] | None = None
+    watch: Callable[[Any, Any], AsyncIterator[run_pb2.WatchRunResponse]] | None = None
     flows: list[flow_pb2.Flow] = field(default_factory=list)
     list_error: Status | None = None
     seen: list[Seen] = field(default_factory=list)
@@ -92,6 +93,23 @@ class Scripted(flow_pb2_grpc.FlowServiceServicer):
         self.note("GetFlow", request, context)
         return flow_pb2.Flow(flow=request.flow)
 
+    async def GetRun(self, request: Any, context: Any) -> run_pb2.Run:
+        self.note("GetRun", request, context)
+        return run_pb2.Run(run=request.run)
+
+    async def ListRuns(self, request: Any, context: Any) -> run_pb2.ListRunsResponse:
+        self.note("ListRuns", request, context)
+        return run_pb2.ListRunsResponse(runs=[run_pb2.Run(run=RUN)])
+
+    async def CancelRun(self, request: Any, context: Any) -> run_pb2.Run:
+        self.note("CancelRun", request, context)
+        return run_pb2.Run(run=request.run, status=run_pb2.Run.CANCELED)
+
+    async def WatchRun(self, request: Any, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
+        self.note("WatchRun", request, context)
+        async for message in (self.watch or tell_rest)(request, context):
+            yield message
+
 
 async def tell_hello(request: Any, context: Any) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
     """What an unscripted stream says: three entries shown or not by the view, and the end."""
@@ -101,6 +119,22 @@ async def tell_hello(request: Any, context: Any) -> AsyncIterator[flow_pb2.Invok
         yield batch(started(1), run_pb2.RunEvent(sequence=2, node_started=run_pb2.NodeStarted(node="ask")))
     yield batch(delta(3, answer="Hel"), delta(4, answer="lo"))
     yield batch(finished(5))
+
+
+async def tell_rest(request: Any, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
+    """What an unscripted WatchRun says: the same run, behind the entry that is named, and its end in any case."""
+    await context.send_initial_metadata(ACCEPTED)
+    async for message in tell_hello(request, _Accepted()):
+        events = [e for e in message.events if e.sequence > request.after_sequence or e.HasField("run_finished")]
+        if events:
+            yield run_pb2.WatchRunResponse(events=events)
+
+
+class _Accepted:
+    """A context whose metadata has been sent."""
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        return None
 
 
 async def fail(context: Any, status: Status) -> None:
@@ -122,15 +156,23 @@ def delta(sequence: int, **outputs: object) -> run_pb2.RunEvent:
     return run_pb2.RunEvent(sequence=sequence, output_delta=run_pb2.OutputDelta(outputs=to_struct(outputs)))
 
 
-def finished(sequence: int, status: Any = run_pb2.Run.SUCCEEDED, error: Status | None = None) -> run_pb2.RunEvent:
-    return run_pb2.RunEvent(sequence=sequence, run_finished=run_pb2.RunFinished(run=RUN, status=status, error=error))
+def watched(*events: run_pb2.RunEvent) -> run_pb2.WatchRunResponse:
+    return run_pb2.WatchRunResponse(events=events)
+
+
+def finished(
+    sequence: int, status: Any = run_pb2.Run.SUCCEEDED, error: Status | None = None, lost_after: int | None = None
+) -> run_pb2.RunEvent:
+    end = run_pb2.RunFinished(run=RUN, status=status, error=error, lost_after=lost_after)
+    return run_pb2.RunEvent(sequence=sequence, run_finished=end)
 
 
 class Speak:
     """What tests say events with; a fixture, because test modules cannot import one another."""
 
     RUN, SESSION, TOKEN, ACCEPTED = RUN, SESSION, TOKEN, ACCEPTED
-    batch, started, delta, finished, fail = map(staticmethod, (batch, started, delta, finished, fail))
+    batch, watched, started, delta = map(staticmethod, (batch, watched, started, delta))
+    finished, fail = map(staticmethod, (finished, fail))
 
 
 @pytest.fixture
@@ -143,6 +185,7 @@ async def server() -> AsyncIterator[Scripted]:
     scripted = Scripted()
     running = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     flow_pb2_grpc.add_FlowServiceServicer_to_server(scripted, running)
+    run_pb2_grpc.add_RunServiceServicer_to_server(scripted, running)
     health_pb2_grpc.add_HealthServicer_to_server(scripted.ready, running)
     scripted.target = f"127.0.0.1:{running.add_insecure_port('127.0.0.1:0')}"
     await scripted.ready.set("", health_pb2.HealthCheckResponse.SERVING)

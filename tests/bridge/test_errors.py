@@ -14,12 +14,14 @@ from penstock_bridge.errors import HTTP_STATUS, HTTP_STATUS_BY_REASON
 
 CASES = [
     (Code.INVALID_ARGUMENT, "INVALID_INPUT", 400),
-    (Code.OUT_OF_RANGE, "INVALID_REQUEST", 400),
+    (Code.OUT_OF_RANGE, "CURSOR_EXPIRED", 400),
     (Code.UNAUTHENTICATED, "TOKEN_INVALID", 401),
     (Code.PERMISSION_DENIED, "NOT_ALLOWED", 403),
     (Code.NOT_FOUND, "FLOW_NOT_FOUND", 404),
-    (Code.ABORTED, "NOT_ALLOWED", 409),
-    (Code.ALREADY_EXISTS, "NOT_ALLOWED", 409),
+    (Code.ABORTED, "SESSION_BUSY", 409),
+    (Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", 409),
+    (Code.NOT_FOUND, "RUN_NOT_FOUND", 404),
+    (Code.UNAVAILABLE, "RUN_INTERRUPTED", 503),
     (Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", 413),
     (Code.RESOURCE_EXHAUSTED, "RUN_TOO_LARGE", 413),
     (Code.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS", 429),
@@ -74,6 +76,23 @@ async def test_all_details_are_shown(bridge, server, web, speak):
     assert details[2] == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2s"}
     assert details[3]["links"] == [{"description": "d", "url": "u"}]
     assert details[4] == {"@type": "type.googleapis.com/some.Unknown", "value": "AQ=="}
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_queue_that_is_full_says_when_to_try_again(bridge, server, web, speak, reason_of, kind):
+    status = wire.build(Code.RESOURCE_EXHAUSTED, "TOO_MANY_RUNS", "Full", retry_after_s=3)
+
+    async def refuse(request, context):
+        await speak.fail(context, status)
+
+    async def refuse_stream(request, context):
+        await speak.fail(context, status)
+        yield speak.batch()
+
+    server.invoke, server.stream = refuse, refuse_stream
+    async with web.post(bridge, "/", headers={"Accept": kind}) as answer:
+        assert answer.headers["Retry-After"] == "3"
+        assert reason_of(await answer.json()) == (429, "RESOURCE_EXHAUSTED", "TOO_MANY_RUNS")
 
 
 async def test_401_asks_for_a_bearer(bridge, server, web, speak):

@@ -92,7 +92,7 @@ async def test_an_error_carries_session_and_run_wherever_the_server_named_them(b
         await speak.fail(context, wire.build(Code.UNKNOWN, "FLOW_FAILED", "The flow failed"))
 
     async def finally_(request, context):
-        status = wire.build(Code.ABORTED, "NOT_ALLOWED", "Busy")
+        status = wire.build(Code.ABORTED, "SESSION_BUSY", "Busy")
         details = ((wire.STATUS_DETAILS_KEY, status.SerializeToString()), *speak.ACCEPTED)
         await context.abort(grpc.StatusCode.ABORTED, "Busy", trailing_metadata=details)
 

@@ -196,6 +196,49 @@ async def test_a_flows_path_is_encoded_as_it_must_be_sent(bridge, server, web, n
         assert (await answer.json())["flow"] == name
 
 
+async def test_a_stream_that_resumes_takes_the_header_that_browsers_send(bridge, web):
+    document = await fetch(web, bridge)
+    header = {"$ref": "#/components/parameters/Last-Event-ID"}
+    takers = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if header in operation["parameters"]
+    }
+    assert takers == {"/v1/runs/{run}:watch"}
+    operation = document["paths"]["/v1/runs/{run}:watch"]["get"]
+    names = [parameter.get("name") for parameter in operation["parameters"]]
+    assert names[:3] == ["run", "afterSequence", "view"]
+    described = document["components"]["parameters"]["Last-Event-ID"]
+    assert (described["in"], described["schema"]["pattern"]) == ("header", "^[0-9]+$")
+    assert "comes before the parameter" in described["description"]
+
+
+async def test_a_watched_run_is_described_event_by_event(bridge, web):
+    document = await fetch(web, bridge)
+    content = document["paths"]["/v1/runs/{run}:watch"]["get"]["responses"]["200"]["content"]
+    assert list(content) == ["text/event-stream", "application/x-ndjson"]
+    events = content["text/event-stream"]["x-events"]
+    assert events["run_finished"] == {"$ref": "#/components/schemas/RunFinished"}
+    schemas = document["components"]["schemas"]
+    for name in ("done", "error"):
+        assert "lostAfter" in schemas[events[name]["$ref"].rpartition("/")[2]]["properties"]
+
+
+async def test_an_answer_before_its_work_is_done_is_described(bridge, server, web):
+    server.flows = [flow("docs-qa")]
+    document = await fetch(web, bridge)
+    takers = set()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if accepted := operation["responses"].get("202"):
+                takers.add(path)
+                assert set(accepted["headers"]) == {"Location", "Chat-Session-Id", "Penstock-Run-Id"}
+                assert accepted["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/Run"}}}
+                assert "options.background" in accepted["description"]
+    assert takers == {"/", "/run", "/v1/flows/{flow}:invoke", "/v1/flows/docs-qa:invoke"}
+
+
 async def test_an_export_is_described_record_by_record(bridge, web):
     document = await fetch(web, bridge)
     operation = document["paths"]["/v1/messages:export"]["get"]

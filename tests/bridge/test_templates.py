@@ -161,3 +161,28 @@ def test_any_path_is_matched_or_not(path: str) -> None:
     found = router.find("GET", "/" + path)
     if found is None:
         assert "GET" not in router.allowed("/" + path)
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "path"),
+    [
+        ("/v1/runs/{run}", ["abc"], "/v1/runs/abc"),
+        ("/v1/runs/{run}:watch", ["a:watch"], "/v1/runs/a%3Awatch:watch"),
+        ("/v1/{a}/x/{b}", ["1/2", "流"], "/v1/1%2F2/x/%E6%B5%81"),
+        ("/v1/{name=a/*}/{b}", ["a/x y", "?"], "/v1/a/x%20y/%3F"),
+        ("/v1/{name=**}", ["a/b%2Fc"], "/v1/a/b%252Fc"),
+    ],
+)
+def test_a_path_that_is_filled_binds_the_same_values(template: str, values: list[str], path: str) -> None:
+    parsed = parse(template)
+    assert parsed.fill(values) == path
+    body = path.removesuffix(f":{parsed.verb}") if parsed.verb else path
+    assert [value for _, value in parsed.bind(body[1:].split("/"))] == values
+
+
+@pytest.mark.parametrize(
+    ("template", "free"),
+    [("/a", False), ("/", False), ("/{a}", False), ("/{a=x/**}", False), ("/*/{a}", True), ("/{a}/**", True)],
+)
+def test_a_wildcard_that_no_variable_takes_is_known(template: str, free: bool) -> None:
+    assert parse(template).has_unbound_wildcards is free

@@ -1,4 +1,4 @@
-"""Any service with `google.api.http`: what is bound to what, and what is refused at start-up."""
+"""Any service with `google.api.http`, over HTTP."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -6,221 +6,17 @@ from typing import Any
 import grpc
 import orjson
 import pytest
-from google.api import annotations_pb2, http_pb2
-from google.protobuf import descriptor_pool, field_mask_pb2, wrappers_pb2  # noqa: F401 - the contract made here uses them
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from tests.bridge.library import library
 
-from penstock.v1 import options_pb2
-from penstock_bridge.binding import InvalidBinding, bindings
 from penstock_bridge.calls import RpcEndpoint
 from penstock_bridge.config import BridgeConfig
 from penstock_bridge.dispatch import Dispatcher
-from penstock_bridge.errors import Problem
 from penstock_bridge.listener import Listener
-from penstock_bridge.methods import Method, contract_methods, descriptor_set, find_methods
-from penstock_bridge.router import Conflict
-from penstock_bridge.templates import InvalidTemplate
+from penstock_bridge.methods import Method
 from penstock_bridge.transcoder import routes
 from penstock_bridge.upstream import connect
 
-FIELD = FieldDescriptorProto
-NUMBERS = iter(range(1, 10_000))
-
-BOOK = {
-    "name": "string",
-    "title": "string",
-    "page_count": "int32",
-    "big": "int64",
-    "ratio": "double",
-    "hidden": "bool",
-    "blob": "bytes",
-    "genre": ".{package}.Genre",
-    "tags": "string*",
-    "genres": ".{package}.Genre*",
-    "author": ".{package}.Author",
-    "co_authors": ".{package}.Author*",
-    "printed_at": ".google.protobuf.Timestamp",
-    "age": ".google.protobuf.Duration",
-    "mask": ".google.protobuf.FieldMask",
-    "limit": ".google.protobuf.Int32Value",
-    "extra": ".google.protobuf.Struct",
-    "after_sequence": "int32",
-}
-AUTHOR = {"name": "string", "born_in": "int32", "mentor": ".{package}.Author"}
-
-
-def library(*rpcs: Any) -> list[Method]:
-    """Methods over Book, each given by its rules: a package of its own, for descriptors cannot be taken back."""
-    package = f"penstock_test.library{next(NUMBERS)}"
-    file = FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
-    file.dependency.extend(
-        f"google/protobuf/{n}.proto" for n in ("timestamp", "duration", "field_mask", "wrappers", "struct")
-    )
-    genre = file.enum_type.add(name="Genre")
-    for number, name in enumerate(("GENRE_UNSPECIFIED", "NOVEL", "ESSAY")):
-        genre.value.add(name=name, number=number)
-    for message, fields in (("Book", BOOK), ("Author", AUTHOR)):
-        target = file.message_type.add(name=message)
-        for number, (name, kind) in enumerate(fields.items(), start=1):
-            _field(target, name, number, kind.format(package=package))
-    service = file.service.add(name="Library")
-    for rpc in rpcs:
-        rpc = dict(rpc)
-        method = service.method.add(name=rpc.pop("rpc", f"Call{len(service.method)}"))
-        method.input_type = method.output_type = f".{package}.Book"
-        method.server_streaming = rpc.pop("streams", False)
-        method.client_streaming = rpc.pop("client_streaming", False)
-        method.options.Extensions[options_pb2.negotiates] = rpc.pop("negotiates", "")
-        method.options.Extensions[annotations_pb2.http].CopyFrom(http_pb2.HttpRule(**rpc))
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(file.SerializeToString())
-    return list(find_methods(pool, [file.name]))
-
-
-def _field(target: Any, name: str, number: int, kind: str) -> None:
-    repeated = kind.endswith("*")
-    kind = kind.removesuffix("*")
-    added = target.field.add(name=name, number=number)
-    added.label = FIELD.LABEL_REPEATED if repeated else FIELD.LABEL_OPTIONAL
-    if kind.startswith("."):
-        added.type_name = kind
-        added.type = FIELD.TYPE_ENUM if kind.endswith(".Genre") else FIELD.TYPE_MESSAGE
-    else:
-        added.type = getattr(FIELD, f"TYPE_{kind.upper()}")
-
-
-def bind(rule: dict[str, Any], path: str = "", query: str = "", body: bytes = b"") -> Any:
-    (binding,) = bindings(library(rule)[0])
-    return binding.bind(path[1:].split("/") if path else [], query, body)
-
-
-def test_every_rpc_of_the_contract_is_found() -> None:
-    found = [(r.binding.http_method, r.binding.path) for r in routes(contract_methods(descriptor_set()))]
-    assert ("POST", "/") in found
-    assert ("POST", "/v1/flows/{flow}:invokeStream") in found
-    assert len(found) >= 6
-
-
-def test_the_query_binds_every_kind_of_field_in_both_spellings() -> None:
-    query = (
-        "title=a+b%20c&page_count=7&big=9223372036854775807&ratio=1.5e3&hidden=true&blob=_-8&genre=NOVEL&tags=x&tags=y&genres=1&genres=ESSAY"
-        "&author.name=Ada&author.bornIn=1815&author.mentor.born_in=1780&printedAt=2026-11-23T15:30:00Z&age=1.5s"
-        "&mask=title,tags&limit=0"
-    )
-    book = bind({"get": "/b"}, query=query)
-    assert (book.title, book.page_count, book.big, book.ratio) == ("a b c", 7, 2**63 - 1, 1500.0)
-    assert (book.hidden, book.blob, book.genre) == (True, b"\xff\xef", 1)
-    assert (list(book.tags), list(book.genres)) == (["x", "y"], [1, 2])
-    assert (book.author.name, book.author.born_in, book.author.mentor.born_in) == ("Ada", 1815, 1780)
-    assert (book.printed_at.seconds, book.age.nanos) == (1795447800, 500_000_000)
-    assert list(book.mask.paths) == ["title", "tags"]
-    assert book.HasField("limit")
-
-
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        ("nope=1", "nope"),
-        ("author.nope=1", "author.nope"),
-        ("author=x", "author"),
-        ("coAuthors.name=x", "coAuthors.name"),
-        ("extra=x", "extra"),
-        ("extra.fields=x", "extra.fields"),
-        ("title.length=1", "title.length"),
-        ("title=a&title=b", "title"),
-        ("pageCount=1&page_count=2", "page_count"),
-        ("pageCount=x", "pageCount"),
-        ("pageCount=", "pageCount"),
-        ("pageCount=1.5", "pageCount"),
-        ("hidden=1", "hidden"),
-        ("genre=POEM", "genre"),
-        ("genre=99", "genre"),
-        ("blob=*", "blob"),
-        ("printedAt=now", "printedAt"),
-        ("limit=x", "limit"),
-        ("=1", ""),
-    ],
-)
-def test_a_parameter_that_does_not_fit_is_named(query: str, name: str) -> None:
-    with pytest.raises(Problem) as raised:
-        bind({"get": "/b"}, query=query)
-    assert raised.value.http == 400
-    if name:
-        assert orjson.loads(raised.value.body())["error"]["details"][1]["fieldViolations"][0]["field"] == name
-
-
-@pytest.mark.parametrize("query", ["title=%", "title=%zz", "title=%ff", "%ff=1"])
-def test_a_query_that_is_no_text_is_refused(query: str) -> None:
-    with pytest.raises(Problem):
-        bind({"get": "/b"}, query=query)
-
-
-def test_what_path_and_body_bind_is_no_parameter() -> None:
-    rule = {"post": "/b/{name}", "body": "author"}
-    for query in ("name=x", "author.name=x"):
-        with pytest.raises(Problem):
-            bind(rule, "/b/x", query)
-    with pytest.raises(Problem, match="belongs into the body"):
-        bind({"post": "/b", "body": "*"}, query="title=x")
-
-
-def test_path_and_body_reach_into_messages() -> None:
-    book = bind(
-        {"patch": "/b/{author.name}/{page_count}/{hidden}/{genre}", "body": "*"}, "/b/Ada/3/true/NOVEL", body=b"{}"
-    )
-    assert (book.author.name, book.page_count, book.hidden, book.genre) == ("Ada", 3, True, 1)
-    book = bind({"post": "/b/{name=a/*}", "body": "author"}, "/b/a/x", "title=t", b'{"bornIn":1}')
-    assert (book.name, book.title, book.author.born_in) == ("a/x", "t", 1)
-    assert list(bind({"post": "/b", "body": "tags"}, body=b'["a","b"]').tags) == ["a", "b"]
-    assert bind({"post": "/b", "body": "title"}, body=b'"a"').title == "a"
-    assert bind({"put": "/b", "body": "extra"}, body=b'{"a":1}').extra.fields["a"].number_value == 1
-
-
-def test_a_path_value_of_the_wrong_type_is_named() -> None:
-    with pytest.raises(Problem, match="page_count"):
-        bind({"get": "/b/{page_count}"}, "/b/x")
-
-
-def test_a_body_that_says_what_the_path_says_is_no_contradiction() -> None:
-    rule = {"post": "/b/{author.name}", "body": "*"}
-    assert bind(rule, "/b/Ada", body=b'{"author":{"name":"Ada"}}').author.name == "Ada"
-    with pytest.raises(Problem, match="contradicts"):
-        bind(rule, "/b/Ada", body=b'{"author":{"name":"Bob"}}')
-
-
-@pytest.mark.parametrize(
-    ("rules", "error"),
-    [
-        ([{"get": "/b/{nope}"}], InvalidBinding),
-        ([{"get": "/b/{author}"}], InvalidBinding),
-        ([{"get": "/b/{author.nope}"}], InvalidBinding),
-        ([{"get": "/b/{title.x}"}], InvalidBinding),
-        ([{"get": "/b/{tags}"}], InvalidBinding),
-        ([{"get": "/b/{co_authors.name}"}], InvalidBinding),
-        ([{"get": "/b/{printed_at}"}], InvalidBinding),
-        ([{"get": "/b/{name}/{name}"}], InvalidTemplate),
-        ([{"get": "b"}], InvalidTemplate),
-        ([{"post": "/b", "body": "nope"}], InvalidBinding),
-        ([{"post": "/b/{title}", "body": "title"}], InvalidBinding),
-        ([{"get": "/b", "response_body": "nope"}], InvalidBinding),
-        ([{}], InvalidBinding),
-        ([{"custom": {"kind": "*", "path": "/b"}}], InvalidBinding),
-        ([{"get": "/b/{name}"}, {"get": "/b/{title}"}], Conflict),
-        ([{"get": "/b", "additional_bindings": [{"get": "/b"}]}], Conflict),
-        (
-            [{"get": "/b", "additional_bindings": [{"get": "/c", "additional_bindings": [{"get": "/d"}]}]}],
-            InvalidBinding,
-        ),
-        ([{"get": "/b", "client_streaming": True}], ValueError),
-        ([{"get": "/b", "negotiates": "Nope", "streams": True}], InvalidBinding),
-        ([{"rpc": "Read", "get": "/b"}, {"get": "/c", "negotiates": "Read"}], InvalidBinding),
-    ],
-)
-def test_a_mapping_that_contradicts_its_messages_stops_the_start(rules: list[Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        routes(library(*rules))
-
-
+DEFERRAL = {"when": "hidden", "then": "Library.Read"}
 Serve = Callable[..., Any]
 
 
@@ -239,7 +35,7 @@ async def serve() -> AsyncIterator[Serve]:
         channel = connect(f"127.0.0.1:{port}", config)
         dispatcher = Dispatcher(config)
         for route in routes(methods):
-            endpoint = RpcEndpoint(channel, route.binding, route.stream, config)
+            endpoint = RpcEndpoint(channel, route, config)
             dispatcher.add(route.binding.http_method, route.binding.template, endpoint)
         listener = Listener(dispatcher, config)
         await listener.start()
@@ -257,7 +53,7 @@ def _handlers(methods: list[Method]) -> grpc.GenericRpcHandler:
 
     async def tell(request: Any, context: Any) -> AsyncIterator[Any]:
         for tag in request.tags:
-            yield type(request)(title=tag, page_count=request.after_sequence)
+            yield type(request)(title=tag, page_count=request.after)
         if request.hidden:
             await context.abort(grpc.StatusCode.NOT_FOUND, "x")
 
@@ -329,12 +125,67 @@ async def test_a_stream_without_metadata_that_fails_first_is_an_http_error(serve
         assert '{"event":"error","id":1,' in await answer.text()
 
 
-async def test_last_event_id_says_where_to_resume_unless_a_parameter_does(serve, web, reason_of):
+@pytest.mark.parametrize(
+    ("query", "header", "after"),
+    [
+        ("", "7", 7),
+        ("&after=3", "7", 7),
+        ("&after=7", "3", 3),
+        ("&after=3", "0", 0),
+        ("&after=3", "", 3),
+        ("&after=3", None, 3),
+        ("", "2147483647", 2**31 - 1),
+    ],
+)
+async def test_last_event_id_says_where_a_stream_begins_before_any_parameter(serve, web, query, header, after):
+    listener = await serve({"get": "/s", "streams": True, "resumes_after": "after"})
+    headers = {} if header is None else {"Last-Event-ID": header}
+    async with web.get(listener, "/s?tags=a" + query, headers=headers) as answer:
+        lines = [orjson.loads(line) for line in (await answer.text()).splitlines()]
+    assert lines[0]["data"]["pageCount"] == after
+    assert [line["id"] for line in lines] == [after + 1, after + 1]
+
+
+@pytest.mark.parametrize("header", ["x", "-1", "+1", "1.0", "1_0", "2147483648", "99999999999", "１"])
+async def test_a_last_event_id_that_is_no_number_of_an_event_is_named(serve, web, reason_of, header):
+    listener = await serve({"get": "/s", "streams": True, "resumes_after": "after"})
+    async with web.get(listener, "/s?after=1&tags=a", headers={"Last-Event-ID": header}) as answer:
+        body = await answer.json()
+    assert reason_of(body) == (400, "INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert body["error"]["details"][1]["fieldViolations"][0]["field"] == "Last-Event-ID"
+
+
+async def test_a_last_event_id_given_twice_is_refused(serve, dial):
+    listener = await serve({"get": "/s", "streams": True, "resumes_after": "after"})
+    raw = await dial(listener)
+    raw.send("GET /s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nLast-Event-ID: 1\r\nLast-Event-ID: 2\r\n")
+    raw.send("Connection: close\r\n\r\n")
+    assert b"The header Last-Event-ID is given twice" in await raw.rest()
+
+
+async def test_last_event_id_is_nothing_to_a_stream_that_cannot_resume(serve, web):
     listener = await serve({"get": "/s", "streams": True})
-    for query, header, sequence in (("", "7", 7), ("&afterSequence=3", "7", 3), ("", "", 0)):
-        async with web.get(listener, "/s?tags=a" + query, headers={"Last-Event-ID": header}) as answer:
-            assert f'"pageCount":{sequence}' in await answer.text()
-    for header in ("x", "-1", "2147483648", "99999999999", "１"):
-        headers = {"Last-Event-ID": header}
-        async with web.get(listener, "/s", headers=headers) as answer:
-            assert reason_of(await answer.json()) == (400, "INVALID_ARGUMENT", "INVALID_REQUEST")
+    async with web.get(listener, "/s?tags=a&after=3", headers={"Last-Event-ID": "x"}) as answer:
+        assert '"pageCount":3' in await answer.text()
+
+
+@pytest.mark.parametrize("name", ["x", "a b", "a/b", "a:read", "流", "%2F", "?#", "..."])
+async def test_an_answer_before_its_work_is_done_says_where_to_ask_for_the_rest(serve, web, name):
+    read = {"rpc": "Read", "get": "/b/{name}:read"}
+    listener = await serve(read, {"post": "/b", "body": "*", "response_body": "title", "deferral": DEFERRAL})
+    async with web.post(listener, "/b", json={"name": name, "title": "t", "hidden": True}) as answer:
+        assert answer.status == 202
+        assert (await answer.json())["name"] == name
+        location = answer.headers["Location"]
+    async with web.get(listener, location) as answer:
+        assert (await answer.json())["name"] == name
+    async with web.post(listener, "/b", json={"name": name, "title": "t"}) as answer:
+        assert (answer.status, await answer.json()) == (200, "t")
+        assert "Location" not in answer.headers
+
+
+async def test_a_location_keeps_the_slashes_of_a_name_of_several_segments(serve, web):
+    read = {"rpc": "Read", "get": "/b/{name=**}"}
+    listener = await serve(read, {"post": "/b", "body": "*", "deferral": DEFERRAL})
+    async with web.post(listener, "/b", json={"name": "a/b c/d", "hidden": True}) as answer:
+        assert answer.headers["Location"] == "/b/a/b%20c/d"
