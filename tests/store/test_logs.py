@@ -13,6 +13,7 @@ from penstock_server.errors import CursorExpired, Defect, FlowFailed
 from penstock_server.flows.flow import NodeRecord, NodeStatus
 from penstock_server.runs.events import Event, NodeFinished, NodeStarted, OutputDelta, RunStarted, RunStatus
 from penstock_server.store.records import Acceptance, Accepted, LogPage, Scope
+from penstock_server.store.sql.history import retention
 from penstock_server.store.sql.runs import logreader
 from penstock_server.store.sql.store import SqlStore
 from penstock_server.store.sql.turns import logs
@@ -262,3 +263,14 @@ class TestExpiry:
         await store.turns.finish(ending(asked, accepted, last_sequence=1201))
         assert [await store.retention.expire_logs(0) for _ in range(4)] == [500, 500, 200, 0]
         assert await batches(store) == 0
+
+    async def test_what_is_to_stay_is_passed_over(self, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(logs, "BATCH_EVENTS_MAX", 1)
+        monkeypatch.setattr(retention, "ROWS_MAX", 3)
+        runs = [await begun(store) for _ in range(6)]
+        for _, accepted in runs:
+            await append(store, accepted, deltas(1, 5))
+        for each in runs[4:]:
+            await store.turns.finish(ending(*each, last_sequence=6))
+        assert [await store.retention.expire_logs(0) for _ in range(5)] == [3, 3, 3, 1, 0]
+        assert await batches(store) == 20

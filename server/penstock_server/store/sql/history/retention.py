@@ -53,7 +53,7 @@ class SqlRetention:
         return erased if erased.sessions else Erased(runs=await self._expire_runs(key_bound(kept_from)))
 
     async def expire_logs(self, window_s: float) -> int:
-        """See `store.Retention`. What was accepted within the window has not ended before it, and is not looked at."""
+        """See `store.Retention`."""
         ended_before = datetime.now(UTC) - timedelta(seconds=window_s)
         found = await self._database.read(lambda connection: self._logs.expired(connection, ended_before, ROWS_MAX))
         if found:
