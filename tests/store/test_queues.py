@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.store.records import accept, acceptance, ending, start, take_turn
+from tests.store.records import accept, acceptance, append, deltas, ending, start, take_turn
 
 from penstock_server.errors import SessionBusy, SessionNotFound, TooManyRuns
 from penstock_server.ids import new_id
@@ -139,6 +139,25 @@ async def test_an_interrupting_run_asks_all_before_it_to_end_and_waits_for_them(
     # One that interrupts in its turn interrupts that one, too.
     last = await accept(store, acceptance("now!", session=first.session, on_busy=OnBusy.INTERRUPT))
     assert set(last.interrupts) == {first.run, second.run, asked.run}
+
+
+async def test_runs_that_interrupt_and_runs_that_end_and_append_at_once_do_not_block_each_other(
+    store: SqlStore,
+) -> None:
+    lines = [await queue(store, 3) for _ in range(6)]
+
+    async def interrupt(session: str) -> None:
+        await accept(store, acceptance("now", session=session, on_busy=OnBusy.INTERRUPT))
+
+    async def end(asked: Acceptance, accepted: Accepted) -> None:
+        for number in range(1, 6):
+            assert await append(store, accepted, deltas(number, number))
+        assert await store.turns.finish(ending(asked, accepted, last_sequence=6))
+
+    ends = [end(*each) for line in lines for each in line]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*ends, *(interrupt(line[0][0].session) for line in lines * 3))
+    assert (await store.leases.errands()).start
 
 
 async def test_an_interrupting_run_of_a_free_session_interrupts_nobody(store: SqlStore) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from penstock_server.errors import Failure, SessionNotFound
-from penstock_server.runs.events import RunStatus
+from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Role, RunRecord, Scope
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
@@ -75,6 +75,22 @@ class Acceptances:
         keyed = [each for each in batch.undecided(acceptances) if each.idempotency is not None]
         batch.outcomes |= self._claims.claim(connection, keyed, batch.rows)
         return batch
+
+    def interrupted(
+        self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: Mapping[str, Locked]
+    ) -> set[int]:
+        """The keys of the runs that may have to be asked to end, for the caller to lock.
+
+        Args:
+            sessions: the sessions that exist, locked.
+        """
+        interrupting = [
+            each.session
+            for each in batch.undecided(acceptances)
+            if each.on_busy is OnBusy.INTERRUPT and each.session in sessions
+        ]
+        live = self._queues.live(connection, {sessions[name].session_key for name in interrupting})
+        return {run.run_key for runs in live.values() for run in runs}
 
     def write(
         self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: dict[str, Locked]

@@ -17,6 +17,8 @@ BATCH_EVENTS_MAX = 64
 """How many events a row holds at most."""
 BATCH_CHARS_MAX = 64 * 1024
 """How long a row is at most, unless it is a single event: who reads it has it in memory whole."""
+ROWS_WITH_RUNS_MAX = 100
+"""How many rows of logs go in the transaction that removes their runs."""
 
 
 class Logs:
@@ -55,6 +57,22 @@ class Logs:
         """Removes the logs of runs that the transaction has removed before: then nothing is added any more."""
         if run_keys:
             connection.execute(delete(self._events).where(self._events.c.run_key.in_(sorted(run_keys))))
+
+    def shorten(self, connection: Connection, run_keys: Collection[int], rows_max: int) -> bool:
+        """Removes the beginning of logs that are to be removed, `rows_max` rows, where they have more than a few.
+
+        Returns:
+            Whether it did; else they are short enough to be removed with their runs (`ROWS_WITH_RUNS_MAX`).
+        """
+        first = select(self._events.c.run_key, self._events.c.first_sequence).where(
+            self._events.c.run_key.in_(sorted(run_keys))
+        )
+        ordered = first.order_by(self._events.c.run_key, self._events.c.first_sequence).limit(rows_max)
+        rows = connection.execute(ordered).all() if run_keys else ()
+        if len(rows) <= ROWS_WITH_RUNS_MAX:
+            return False
+        self.remove_batches(connection, [(row.run_key, row.first_sequence) for row in rows])
+        return True
 
     def expired(self, connection: Connection, ended_before: datetime, rows_max: int) -> Sequence[tuple[int, int]]:
         """Batches of runs that ended before this, or are gone, by run and first number; those of the oldest runs.

@@ -110,7 +110,8 @@ class SqlTurns:
         withdrawals = [each for each in writes if isinstance(each, Withdrawal)]
         batch = self._acceptances.claim(connection, acceptances, repeated=repeated)
         sessions = self._session_locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
-        runs = self._run_locks.lock(connection, {each.run_key for each in _executed(starts, endings)})
+        interrupted = self._acceptances.interrupted(connection, acceptances, batch, sessions)
+        runs = self._run_locks.lock(connection, interrupted | _executed(starts, endings))
         ended, answers = self._endings.write(connection, endings, runs, sessions)
         started = self._starts.write(connection, starts, runs)
         self._withdrawals.write(connection, withdrawals, sessions)
@@ -137,9 +138,9 @@ def _rounds_max(write: Write) -> int:
     return write.question.history_rounds_max if isinstance(write, Acceptance) and write.question else 0
 
 
-def _executed(starts: Sequence[Start], endings: Sequence[Ending]) -> list[Accepted]:
-    """The runs that begin or end."""
-    return [*(each.accepted for each in starts), *(each.accepted for each in endings)]
+def _executed(starts: Sequence[Start], endings: Sequence[Ending]) -> set[int]:
+    """The keys of the runs that begin or end."""
+    return {*(each.accepted.run_key for each in starts), *(each.accepted.run_key for each in endings)}
 
 
 def _named(acceptances: Sequence[Acceptance], endings: Sequence[Ending], withdrawals: Sequence[Withdrawal]) -> set[str]:
