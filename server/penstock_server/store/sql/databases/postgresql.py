@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from penstock_server.store.sql.database import ROWS_AT_ONCE
 from penstock_server.store.sql.databases import tls
 from penstock_server.store.sql.databases.url import option
-from penstock_server.store.sql.history.newest import newest
+from penstock_server.store.sql.history.newest import IndexUse, newest
 from penstock_server.store.sql.schema import Tables
 
 COLLISIONS = ("23505", "40001", "40P01", "55P03")
@@ -52,11 +52,8 @@ AILMENTS = {
     "XX001": "its files are damaged",
 }
 """What is wrong with the database, by its SQLSTATE or the beginning of that."""
-
-
-LOOKED_THROUGH = 5_000
-"""How many of the newest messages a search looks through before it asks the index, which has to sort all that it
-lists. It takes about 10 ms."""
+AVOIDED_S = 0.06
+"""How long a search may look through messages to spare the index, in seconds."""
 
 
 class PostgresqlDialect:
@@ -89,11 +86,10 @@ class PostgresqlDialect:
             connection,
             words,
             looked_at,
-            lambda: indexed,
+            lambda sample: IndexUse(condition=indexed, avoided_s=AVOIDED_S),
             first=first,
             below=below,
             limit=limit,
-            looked_through=LOOKED_THROUGH,
         )
 
     def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
