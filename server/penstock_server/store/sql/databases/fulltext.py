@@ -23,7 +23,7 @@ has thousands of messages to fetch from the disk."""
 FETCHED_COST = 30
 """What it costs to fetch a message that the index has found, in messages that it lists for a word: 15 where the buffer
 pool holds all of them, and 150 where they are read from the disk."""
-TOKENS_WEIGHED_MAX = 8
+TOKENS_WEIGHED_MAX = 16
 """Of how many tokens of a query it is found out how common they are."""
 
 

@@ -32,7 +32,10 @@ from penstock_server.store.sql.schema import Tables
 
 COLLISIONS = (1020, 1062, 1205, 1213)
 """The row was changed meanwhile; the key is taken; the lock is held for too long; deadlock."""
+LATE = (188, 1969, 3024)
+"""The query has taken longer than it may: MariaDB's FULLTEXT index says so, MariaDB, and MySQL."""
 AILMENTS = {
+    188: "the query took too long",
     1021: "its disk is full",
     1040: "it has too many connections",
     1044: "the user has no right to this database",
@@ -116,6 +119,10 @@ class MysqlDialect:
     def is_collision(self, error: DBAPIError) -> bool:
         """See `database.Dialect`."""
         return _number(error) in COLLISIONS
+
+    def is_late(self, error: DBAPIError) -> bool:
+        """See `NetworkedDialect`."""
+        return _number(error) in LATE
 
     def ailment(self, error: DBAPIError) -> str:
         """See `database.Dialect`."""

@@ -35,6 +35,8 @@ from penstock_server.store.sql.schema import Tables
 
 COLLISIONS = ("23505", "40001", "40P01", "55P03")
 """The key is taken; the row was changed meanwhile; deadlock; the lock is held for too long."""
+LATE = "57014"
+"""The query has taken longer than it may, or an administrator has ended it."""
 AILMENTS = {
     "08": "the connection broke",
     "25006": "it is read-only",
@@ -130,6 +132,10 @@ class PostgresqlDialect:
     def is_collision(self, error: DBAPIError) -> bool:
         """See `database.Dialect`."""
         return _state(error) in COLLISIONS
+
+    def is_late(self, error: DBAPIError) -> bool:
+        """See `NetworkedDialect`."""
+        return _state(error) == LATE
 
     def ailment(self, error: DBAPIError) -> str:
         """See `database.Dialect`."""
