@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from sqlalchemy.dialects.mysql import match
 
 from penstock_server.store.sql.history.newest import FIRST_LOOK_ROWS, IndexUse, newest
@@ -23,7 +23,7 @@ has thousands of messages to fetch from the disk."""
 FETCHED_COST = 30
 """What it costs to fetch a message that the index has found, in messages that it lists for a word: 15 where the buffer
 pool holds all of them, and 150 where they are read from the disk."""
-TOKENS_WEIGHED_MAX = 16
+TOKENS_WEIGHED_MAX = 32
 """Of how many tokens of a query it is found out how common they are."""
 
 
@@ -48,22 +48,24 @@ def find(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weighed:
-    """Which of the tokens the messages of a sample hold."""
+    """How common tokens are in a sample of messages."""
 
-    patterns: Mapping[frozenset[str], int]
-    """How many messages hold exactly these."""
-
-    def holding(self, *tokens: str) -> int:
-        """How many messages hold all of these."""
-        return sum(count for held, count in self.patterns.items() if held.issuperset(tokens))
+    counts: Mapping[str, int]
+    """How many messages hold each, the rarest first."""
+    beside: Sequence[frozenset[str]]
+    """Of each message that holds the rarest: which of the others it holds."""
 
 
 def _weighed(connection: Connection, words: Any, tokens: Sequence[str], sample: ColumnElement[bool]) -> _Weighed:
-    weighed = tokens[:TOKENS_WEIGHED_MAX]
-    holds = [_holds(words, token).label(token) for token in weighed]
-    rows = connection.execute(select(*holds, func.count()).where(sample).group_by(*(each.name for each in holds)))
-    patterns = {frozenset(compress(weighed, held)): count for *held, count in rows}
-    return _Weighed(patterns=patterns)
+    holds = {token: _holds(words, token) for token in tokens[:TOKENS_WEIGHED_MAX]}
+    counting = select(*(func.count(case((held, 1))) for held in holds.values())).where(sample)
+    counted = zip(holds, connection.execute(counting).one(), strict=True)
+    counts = dict(sorted(counted, key=lambda each: each[1]))
+    rarest, *others = counts
+    if not others or not counts[rarest]:
+        return _Weighed(counts=counts, beside=[])
+    held = connection.execute(select(*(holds[token] for token in others)).where(sample, holds[rarest]))
+    return _Weighed(counts=counts, beside=[frozenset(compress(others, row)) for row in held])
 
 
 def _index_use(words: Any, tokens: Sequence[str], weighed: _Weighed) -> IndexUse:
@@ -71,18 +73,18 @@ def _index_use(words: Any, tokens: Sequence[str], weighed: _Weighed) -> IndexUse
 
     What it is not asked for is looked for in what was fetched.
     """
-    rarest, *others = sorted(tokens[:TOKENS_WEIGHED_MAX], key=weighed.holding)
-    asked, fetched = [rarest], weighed.holding(rarest)
-    all_common = fetched > COMMON
+    rarest, *others = weighed.counts
+    asked, fetched = [rarest], weighed.beside
     for token in others:
-        left = weighed.holding(*asked, token)
+        left = [held for held in fetched if token in held]
         # What is rare is asked for in any case: the sample does not know how rare it is.
-        if weighed.holding(token) <= FETCHED_COST * max(fetched - left, 1):
+        if weighed.counts[token] <= FETCHED_COST * max(len(fetched) - len(left), 1):
             asked.append(token)
             fetched = left
     by_index = match(words.c.words, against=" ".join(f"+{token}" for token in asked)).in_boolean_mode()
     looked_for = (_holds(words, token) for token in tokens if token not in asked)
-    return IndexUse(condition=and_(by_index, *looked_for), avoided_s=AVOIDED_COMMON_S if all_common else AVOIDED_RARE_S)
+    avoided_s = AVOIDED_COMMON_S if weighed.counts[rarest] > COMMON else AVOIDED_RARE_S
+    return IndexUse(condition=and_(by_index, *looked_for), avoided_s=avoided_s)
 
 
 def _holds(words: Any, token: str) -> ColumnElement[bool]:
