@@ -16,10 +16,10 @@ from penstock_server.store.sql.history.newest import FIRST_LOOK_ROWS, IndexUse, 
 
 COMMON = FIRST_LOOK_ROWS // 500
 """A word that more of so many messages hold is common: the index would find thousands."""
-AVOIDED_COMMON_S = 0.25
+AVOIDED_COMMON_S = 0.5
 AVOIDED_RARE_S = 0.06
 """How long a search may look through messages to spare the index, in seconds: the index is slower than that where it
-has thousands of messages to fetch from the disk."""
+has thousands of messages to fetch from the disk, and the more so where others keep the machine busy."""
 FETCHED_COST = 30
 """What it costs to fetch a message that the index has found, in messages that it lists for a word: 15 where the buffer
 pool holds all of them, and 150 where they are read from the disk."""
