@@ -101,7 +101,7 @@ class SqlRetention:
         runs = self._tables.runs.c
         found = select(runs.run_key).where(runs.run_key >= first, runs.run_key < end, *conditions)
         oldest = found.order_by(runs.run_key).limit(ROWS_MAX)
-        return await self._database.read(lambda connection: connection.scalars(oldest).all())
+        return await self._database.search(lambda connection: connection.scalars(oldest).all())
 
     def _stats(self, connection: Connection) -> StoreStats:
         tables = self._tables
