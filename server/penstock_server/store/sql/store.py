@@ -32,6 +32,8 @@ class StoreSettings:
     """How a store is used; `ServerConfig` says what the fields mean, and has their defaults."""
 
     service: str
+    shared: bool = False
+    """Whether other instances use the same SQLite file: workers of one supervisor, which has taken possession of it."""
     migrate: bool = _default("migrate")
     store_pool_size: int = _default("store_pool_size")
     store_timeout_s: float = _default("store_timeout_s")
@@ -93,7 +95,10 @@ def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Databas
     timeout_s = settings.store_timeout_s
     if url.drivername == "sqlite":
         path = Path(url.database or "")
-        return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, timeout_s=timeout_s)
+        create, shared = settings.migrate, settings.shared
+        return EmbeddedDatabase(
+            path, SqliteDialect(), create=create, instance=instance, shared=shared, timeout_s=timeout_s
+        )
     # Each brings its driver, and both the asynchronous half of SQLAlchemy.
     from penstock_server.store.sql.databases.networked import NetworkedDatabase
 

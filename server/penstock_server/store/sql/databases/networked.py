@@ -60,6 +60,7 @@ class NetworkedDatabase:
     """
 
     shared = True
+    possession = ()
 
     def __init__(self, url: URL, dialect: NetworkedDialect, *, pool_size: int, timeout_s: float) -> None:
         self.dialect = dialect
