@@ -55,6 +55,13 @@ class ServerConfig(BaseModel):
     connection_idle_s: float = Field(
         600.0, gt=0, description="How long a gRPC connection without calls is kept, in seconds."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="How many processes serve. Limits and pool sizes are those of each; more than one cannot share a "
+        "unix: address.",
+    )
     runs_max: int = Field(10_000, ge=1, description="How many runs execute at once, in each process; more wait.")
     user_runs_max: int = Field(
         0, ge=0, description="How many runs of one user execute at once, in each process; more wait. 0 sets no limit."

@@ -4,15 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.store.records import accept, acceptance
 
-from penstock_server.errors import RunInterrupted
-from penstock_server.runs.events import RunStatus
 from penstock_server.store.errors import StoreError
-from penstock_server.store.records import MessageFilter, Scope
 from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
@@ -67,6 +64,25 @@ async def test_a_killed_instance_gives_the_file_free(running: subprocess.Popen[b
     second = another(url, settings)
     await second.open()
     await second.close()
+
+
+async def test_workers_share_the_file_that_their_supervisor_possesses(tmp_path: Path) -> None:
+    url, alone = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
+    supervisor = another(url, alone)
+    await supervisor.open()
+    kept = [os.dup(handle) for handle in supervisor.database.possession]
+    await supervisor.close()
+    workers = [another(url, replace(alone, shared=True), name) for name in ("first", "second")]
+    for worker in workers:
+        await worker.open()
+        assert (await worker.retention.stats()).sessions == 0
+        await worker.close()
+    with pytest.raises(StoreError, match=f"is in use by process {os.getpid()}"):
+        await another(url, alone).open()
+    for handle in kept:
+        os.close(handle)
+    await supervisor.open()
+    await supervisor.close()
 
 
 async def test_a_tool_may_use_the_file_beside_the_instance(tmp_path: Path) -> None:
