@@ -11,7 +11,7 @@ from penstock_server.history.export import ExportFilter
 from penstock_server.history.history import History
 from penstock_server.runs.events import RunStatus
 from penstock_server.services.historymessages import message_message, session_message, write_record
-from penstock_server.services.pages import page_size, page_token, position
+from penstock_server.services.pages import KEYS, ROLES, TURNS, page_size, page_token, position
 from penstock_server.services.times import time_range
 from penstock_server.store.records import (
     MessageFilter,
@@ -51,8 +51,8 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             updated=time_range(request),
             order=_chosen(SESSION_ORDERS, request.order_by),
         )
-        numbers = 2 if wanted.order is SessionOrder.LAST_UPDATED else 1
-        after = position(wanted, request.page_token, numbers=numbers)
+        numbers = (KEYS, KEYS) if wanted.order is SessionOrder.LAST_UPDATED else (KEYS,)
+        after = position(wanted, request.page_token, numbers)
         page = await self._history.sessions(wanted, after, page_size(request.page_size))
         return history_pb2.ListSessionsResponse(
             sessions=map(session_message, page.items), next_page_token=page_token(wanted, page.next)
@@ -86,7 +86,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             status=_status(request.status),
             newest_first=_chosen(NEWEST_FIRST, request.order_by),
         )
-        after = position(wanted, request.page_token, numbers=2)
+        after = position(wanted, request.page_token, (TURNS, ROLES))
         page = await self._history.messages(wanted, after, page_size(request.page_size))
         return history_pb2.ListMessagesResponse(
             messages=map(message_message, page.items), next_page_token=page_token(wanted, page.next)
