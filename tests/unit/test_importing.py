@@ -48,6 +48,11 @@ def message(**changes: object) -> dict[str, object]:
     } | changes
 
 
+def session(**changes: object) -> dict[str, object]:
+    """A session as it is exported."""
+    return {"session": SESSION, "user": "alice", "flow": "chat", "title": "T", "createTime": TIME} | changes
+
+
 def test_a_message_is_read_as_it_was_exported() -> None:
     entries, complete = read({"message": message()})
     assert (len(entries), complete) == (1, None)
@@ -84,6 +89,29 @@ def test_a_message_without_a_user_belongs_to_the_user_of_its_session() -> None:
     assert [each.user for each in entries] == ["alice", "alice", ""]
 
 
+def test_a_line_of_a_session_behind_its_messages_is_refused() -> None:
+    entries, _ = read({"message": message()}, {"session": session()}, {"session": session(session="t" * 32)})
+    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedSession]
+    assert entries[1] == f"line 2: the line of the session {SESSION} must come before those of its messages"
+
+
+def test_a_session_may_be_told_again_when_it_goes_on() -> None:
+    lines = [{"session": session()}, {"message": message()}]
+    entries, _ = read(*lines, {"session": session(session="t" * 32)}, *lines)
+    assert len([each for each in entries if not isinstance(each, str)]) == 5
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    entries, _ = read("\ufeff" + json.dumps({"message": message()}))
+    assert isinstance(entries[0], ImportedMessage)
+
+
+@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_to_be_one(form: str) -> None:
+    file = io.BytesIO(("\ufeff" + json.dumps({"message": message()})).encode(form))
+    assert [str(each) for each in ExportFile(file)] == ["line 1: the file is UTF-16; save it as UTF-8"]
+
+
 def test_an_export_that_failed_says_so() -> None:
     entries, complete = read({"event": "error", "id": 2, "data": {"error": {"message": "no database"}}})
     assert ("no database" in entries[0], complete) == (True, False)
@@ -100,7 +128,11 @@ def test_an_export_that_failed_says_so() -> None:
         ({"message": message(session="short")}, "session: is no session id"),
         ({"message": message(user=" alice")}, "user: is no user id"),
         ({"message": message(turn=0)}, "turn: Input should be greater than or equal to 1"),
-        ({"message": message(turn=2**31)}, "turn: Input should be less than or equal to 2147483647"),
+        ({"message": message(turn=10**9 + 1)}, "turn: Input should be less than or equal to 1000000000"),
+        ({"message": message(createTime="0001-01-01T00:00:00+14:00")}, "createTime: lies outside the years 1 to 9999"),
+        ({"session": session(session="t" * 32, updateTime="9999-12-31T23:59:59-14:00")}, "updateTime: lies outside the years 1 to 9999"),
+        ({"session": session(retentionDays=36_501)}, "retentionDays: Input should be less than or equal to 36500"),
+        ({"session": session(session="t" * 32, metadata={"a": "x" * 16_384})}, "metadata: has 16392 bytes as JSON; at most 16384"),
         ({"message": message(role="SYSTEM")}, "role: Input should be 'USER' or 'ASSISTANT'"),
         ({"message": message(status="DONE")}, "there is no status 'DONE'"),
         ({"message": message(createTime="yesterday")}, "createTime: "),
