@@ -18,6 +18,7 @@ from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Rating, Role
 
 SESSION = "s" * 32
+OTHER = "t" * 32
 TIME = "2024-05-01T12:00:00.123456Z"
 
 
@@ -83,9 +84,7 @@ def test_frames_of_the_bridge_are_read_and_tell_the_end() -> None:
 
 def test_a_message_without_a_user_belongs_to_the_user_of_its_session() -> None:
     session = {"session": SESSION, "user": "alice", "createTime": TIME}
-    entries, _ = read(
-        {"session": session}, {"message": message(user="")}, {"message": message(session="t" * 32, user="")}
-    )
+    entries, _ = read({"session": session}, {"message": message(user="")}, {"message": message(session=OTHER, user="")})
     assert [each.user for each in entries] == ["alice", "alice", ""]
 
 
@@ -130,9 +129,9 @@ def test_an_export_that_failed_says_so() -> None:
         ({"message": message(turn=0)}, "turn: Input should be greater than or equal to 1"),
         ({"message": message(turn=10**9 + 1)}, "turn: Input should be less than or equal to 1000000000"),
         ({"message": message(createTime="0001-01-01T00:00:00+14:00")}, "createTime: lies outside the years 1 to 9999"),
-        ({"session": session(session="t" * 32, updateTime="9999-12-31T23:59:59-14:00")}, "updateTime: lies outside the years 1 to 9999"),
+        ({"session": session(session=OTHER, updateTime="9999-12-31T23:59:59-14:00")}, "updateTime: lies outside"),
         ({"session": session(retentionDays=36_501)}, "retentionDays: Input should be less than or equal to 36500"),
-        ({"session": session(session="t" * 32, metadata={"a": "x" * 16_384})}, "metadata: has 16392 bytes as JSON; at most 16384"),
+        ({"session": session(session=OTHER, metadata={"a": "x" * 16_384})}, "metadata: has 16392 bytes as JSON"),
         ({"message": message(role="SYSTEM")}, "role: Input should be 'USER' or 'ASSISTANT'"),
         ({"message": message(status="DONE")}, "there is no status 'DONE'"),
         ({"message": message(createTime="yesterday")}, "createTime: "),

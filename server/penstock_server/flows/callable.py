@@ -179,8 +179,8 @@ def _code(target: Callable[..., Any]) -> UserCode:
 
 def _marked_rounds(target: Callable[..., Any]) -> int | None:
     """How many rounds `@tool(history_rounds_max=…)` asks for, on a function or on the `__call__` of a class."""
-    options = getattr(target, TOOL_ATTRIBUTE, None) or getattr(target.__call__, TOOL_ATTRIBUTE, {})
-    rounds = options.get("history_rounds_max")
+    marked = target if hasattr(target, TOOL_ATTRIBUTE) else type(target).__call__
+    rounds = getattr(marked, TOOL_ATTRIBUTE, {}).get("history_rounds_max")
     if rounds is not None and (type(rounds) is not int or not 0 <= rounds <= HISTORY_ROUNDS_MOST):
         raise ProblemFound(f"`@tool`: history_rounds_max must be a whole number from 0 to {HISTORY_ROUNDS_MOST}")
     return rounds
