@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ def mapping(**changes: object) -> Mapping:
 async def rows(found: Mapping, *rows: dict[str, object]) -> tuple[list[Any], int]:
     """The entries of rows, errors as their texts; and how many rows were skipped."""
 
-    async def each() -> AsyncIterator[dict[str, object]]:
+    async def each() -> AsyncGenerator[dict[str, object]]:
         for row in rows:
             yield row
 
@@ -211,8 +212,8 @@ async def test_values_within_json_are_reached_by_a_path() -> None:
     )
     value = json.dumps({"type": "human", "data": {"parts": ["no", "yes"]}})
     entries, _ = await rows(found, {"chat": 1, "m": value}, {"chat": 1, "m": "{"})
-    assert (entries[0].text, entries[0].role, entries[0].create_time.year) == ("yes", Role.USER, 2024)
-    assert entries[1] == "row 2: the column 'm' holds no JSON, which its path asks for"
+    assert entries[0] == "row chat='1': the column 'm' holds no JSON, which its path asks for"
+    assert (entries[1].text, entries[1].role, entries[1].create_time.year) == ("yes", Role.USER, 2024)
 
 
 @pytest.mark.parametrize(
@@ -228,12 +229,64 @@ async def test_values_within_json_are_reached_by_a_path() -> None:
         (row(text=b"\xff"), "the column 'text' holds no text"),
         (row(text="\ud800"), "the column 'text' holds no text"),
         (row(who="x" * 256), "the user "),
+        (row(chat="x" * 1025), "the session's name has 1025 characters"),
+        (row(at="0001-01-01T00:00:00+14:00"), "the time cannot be read"),
     ],
 )
 async def test_a_row_that_cannot_be_read_is_named_and_the_rest_goes_on(bad: dict[str, object], complaint: str) -> None:
     entries, _ = await rows(mapping(), row(), bad, row())
-    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedMessage]
-    assert entries[1].startswith(f"row 2: {complaint}"), entries[1]
+    assert [type(each) for each in entries] == [str, ImportedMessage, ImportedMessage]
+    place = f"row chat={str(bad['chat'])[:80]!r}, at={str(bad['at'])!r}"
+    assert entries[0].startswith(f"{place}: {complaint}"), entries[0]
+
+
+IN_ORDER = [
+    ("%d.%m.%Y %H:%M", "at", ["30.11.2023 09:00", "01.12.2023 08:00", "01.12.2023 10:00", "02.01.2024 07:00"]),
+    ("iso", "at", ["2024-05-01T12:00:00+02:00", "2024-05-01 10:30:00", "2024-05-01T11:00Z", "2024-05-01T23:00+11:00"]),
+    ("unix_s", "at", ["999999999", "1000000000", "1000000001.5", "10000000000"]),
+    ("unix_s", {"column": "at", "path": "sent"}, ['{"x": 9, "sent": 1}', '{"sent": 2}', '{"sent": 3}', '{"sent": 10}']),
+]
+
+
+@pytest.mark.parametrize(("form", "column", "values"), IN_ORDER)
+async def test_what_was_said_follows_the_times_and_not_how_they_are_written(
+    form: str, column: object, values: list[str]
+) -> None:
+    columns = {"session": "chat", "time": column, "role": "role", "text": "text"}
+    said = [row(at=at, role=role, text=at) for at, role in zip(values, ["user", "assistant"] * 2, strict=True)]
+    for given in (said, said[::-1], [said[2], said[0], said[3], said[1]]):
+        entries, _ = await rows(mapping(columns=columns, time_format=form), *given)
+        assert [(each.text, each.turn) for each in entries] == list(zip(values, [1, 1, 2, 2], strict=True))
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [[9, 10, 11], ["9", "10", "11"], [b"9", b"10", "b"], [None, 1, 10**30], [Decimal("9.5"), Decimal(10), 11.5]],
+)
+async def test_what_was_said_at_the_same_time_follows_the_order_that_the_mapping_names(ranks: list[object]) -> None:
+    columns = {"session": "chat", "time": "at", "role": "role", "text": "text", "order": "id"}
+    said = [row(id=key, text=str(number)) for number, key in enumerate(ranks)]
+    entries, _ = await rows(mapping(columns=columns), *said[::-1])
+    assert [each.text for each in entries] == ["0", "1", "2"]
+
+
+async def test_what_nothing_orders_stays_as_it_came_and_sessions_come_one_by_one() -> None:
+    said = [row(chat=number % 3, text=f"{number % 3}{number}") for number in range(9)]
+    entries, _ = await rows(mapping(), *said)
+    texts = [each.text for each in entries]
+    assert texts == sorted(texts)
+
+
+async def test_a_session_may_be_named_within_json() -> None:
+    found = mapping(columns={"session": {"column": "chat", "path": "id"}, "role": "role", "time": "at", "text": "text"})
+    entries, _ = await rows(found, row(chat='{"n": 1, "id": "b"}'), row(chat='{"id": "a"}'), row(chat='{"id": "b"}'))
+    assert [(each.session[-1], each.turn) for each in entries] == [("a", 1), ("b", 1), ("b", 2)]
+
+
+async def test_a_session_that_becomes_another_id_keeps_its_name() -> None:
+    names = [f"{number:x}" for number in range(16)]
+    entries, _ = await rows(mapping(session_prefix=""), *(row(chat=name) for name in names))
+    assert sorted(each.session_metadata["imported_id"] for each in entries) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +319,6 @@ def test_times_without_a_zone_are_in_that_of_the_mapping() -> None:
         ("{table: t, columns: {session: s, role: r, text: x}}", "give `columns.time`, or `time_default`"),
         ("{table: t, colums: {}}", "`colums`: Extra inputs are not permitted"),
         ("{table: t, columns: {session: s, time: t, role: r, text: x}, time_zone: Mars}", "no time zone 'Mars'"),
-        ("{table: t, columns: {session: {column: s, path: a}, time: t, role: r, text: x}}", "a column of its own"),
     ],
 )
 def test_a_mapping_that_cannot_be_used_says_why(text: str, complaint: str) -> None:

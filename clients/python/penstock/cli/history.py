@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ BATCH_TIMEOUT_S = 60.0
 """How long the store may take for a batch: nobody waits for an answer here."""
 REFUSALS_SHOWN_MAX = 100
 
-Entries = AsyncIterator[Entry | EntryRefused]
+Entries = AsyncGenerator[Entry | EntryRefused]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +114,11 @@ def _import_table(config: ServerConfig, source: str, mapping: Mapping, how: How)
     source = source or mapping.source
     if not source:
         raise click.UsageError("name the SQLite file or the database's address, or give `source` in the mapping")
-    columns, rows = mapping.columns, Rows(mapping)
+    progress = Progress()
+    rows = Rows(mapping, progress.show_rows)
     try:
-        foreign = ForeignTable(
-            source, mapping.table, columns.read, session=columns.session.column, order=columns.ordering
-        )
-        asyncio.run(_import(config, rows.entries(foreign.rows()), Progress(), how))
+        foreign = ForeignTable(source, mapping.table, mapping.columns.read)
+        asyncio.run(_import(config, rows.entries(foreign.rows()), progress, how))
     except StoreError as error:
         raise click.ClickException(str(error)) from None
     if rows.skipped:
