@@ -49,7 +49,7 @@ def history() -> None:
 @history.command("import", short_help="Add sessions and messages from a file or a foreign table.")
 @click.argument("source", required=False, default="", metavar="FILE")
 @click.option("--mapping", metavar="FILE", help="YAML that says what the columns of a foreign table mean.")
-@click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, and write and make nothing.")
 @click.option("--skip-errors", is_flag=True, help="Leave out what cannot be imported, instead of stopping there.")
 @options(ServerConfig, hidden=OTHER_SETTINGS)
 def import_(source: str, mapping: str | None, dry_run: bool, skip_errors: bool, **given: Any) -> None:
@@ -73,7 +73,7 @@ def import_(source: str, mapping: str | None, dry_run: bool, skip_errors: bool, 
 
 @history.command(short_help="Tell how much is stored.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@options(ServerConfig, hidden=OTHER_SETTINGS)
+@options(ServerConfig, hidden=OTHER_SETTINGS | {"migrate"})
 def stats(as_json: bool, **given: Any) -> None:
     """Tell how many sessions, messages and runs the service's store holds, and how large it is on disk."""
     found = asyncio.run(_stats(resolve(ServerConfig, given, store_timeout_s=BATCH_TIMEOUT_S)))
@@ -87,7 +87,7 @@ def stats(as_json: bool, **given: Any) -> None:
 
 
 async def _stats(config: ServerConfig) -> dict[str, int]:
-    async with opened_for_tool(config) as store:
+    async with opened_for_tool(config, migrate=False) as store:
         try:
             return asdict(await store.retention.stats())
         except StoreUnavailable as failure:
@@ -126,7 +126,7 @@ def _import_table(config: ServerConfig, source: str, mapping: Mapping, how: How)
 
 
 async def _import(config: ServerConfig, entries: Entries, progress: Progress, how: How) -> None:
-    async with opened_for_tool(config) as store:
+    async with opened_for_tool(config, migrate=config.migrate and not how.dry_run) as store:
         target, refused = Imports(store.database, store.tables), _Refusals(skip=how.skip_errors)
         importer = Importer(target, dry_run=how.dry_run, refused=refused, progress=progress.show)
         try:

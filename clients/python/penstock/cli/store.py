@@ -31,17 +31,20 @@ async def opened(config: ServerConfig) -> Store | None:
     Raises:
         click.ClickException: it cannot be opened.
     """
-    return None if config.store == NONE else await _opened(config, instance=new_id())
+    return None if config.store == NONE else await _opened(config, migrate=config.migrate, instance=new_id())
 
 
 @asynccontextmanager
-async def opened_for_tool(config: ServerConfig) -> "AsyncIterator[SqlStore]":
+async def opened_for_tool(config: ServerConfig, *, migrate: bool) -> "AsyncIterator[SqlStore]":
     """The store within the block, for what is no server; a server may use it at the same time.
+
+    Args:
+        migrate: make what is missing, the file and the tables. Without, that is an error.
 
     Raises:
         click.ClickException: it cannot be opened, or there is none.
     """
-    store = await _opened(config, instance="")
+    store = await _opened(config, migrate=migrate, instance="")
     try:
         yield store
     finally:
@@ -71,12 +74,12 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
             await database.close()
 
 
-async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
+async def _opened(config: ServerConfig, *, migrate: bool, instance: str) -> "SqlStore":
     # SQLAlchemy is worth a third of a start, so it is imported where there is a store only.
     from penstock_server.store.sql.store import SqlStore
 
     with _told():
-        store = SqlStore(_url(config), _settings(config, migrate=config.migrate), instance=instance)
+        store = SqlStore(_url(config), _settings(config, migrate=migrate), instance=instance)
         await store.open()
     return store
 
