@@ -135,7 +135,7 @@ class Server:
         methods = Methods(Guard(limits))
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
-        history = HistoryService(History(self._store))
+        history = HistoryService(History(self._store), config.answer_bytes_max)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(history, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*methods.services, REFLECTION_SERVICE)

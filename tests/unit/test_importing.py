@@ -89,6 +89,13 @@ def test_a_message_without_a_user_belongs_to_the_user_of_its_session() -> None:
     assert [each.user for each in entries] == ["alice", "alice", ""]
 
 
+@pytest.mark.parametrize("text", ["I", ""])
+def test_a_message_that_was_shortened_is_whole_in_its_content(text: str) -> None:
+    content = {"aside": "In short", "answer": "It is a long answer.", "sources": [1]}
+    entries, _ = read({"message": message(shortened=True, text=text, content=content)})
+    assert (entries[0].text_of, entries[0].content) == ("answer", content)
+
+
 def test_a_line_of_a_session_behind_its_messages_is_refused() -> None:
     entries, _ = read({"message": message()}, {"session": session()}, {"session": session(session="t" * 32)})
     assert [type(each) for each in entries] == [ImportedMessage, str, ImportedSession]
@@ -133,6 +140,7 @@ def test_an_export_that_failed_says_so() -> None:
         ({"session": session(session=OTHER, updateTime="9999-12-31T23:59:59-14:00")}, "updateTime: lies outside"),
         ({"session": session(retentionDays=36_501)}, "retentionDays: Input should be less than or equal to 36500"),
         ({"session": session(session=OTHER, metadata={"a": "x" * 16_384})}, "metadata: has 16392 bytes as JSON"),
+        ({"message": message(shortened=True, content={})}, "the export has only its beginning; export again with a"),
         ({"message": message(role="SYSTEM")}, "role: Input should be 'USER' or 'ASSISTANT'"),
         ({"message": message(status="DONE")}, "there is no status 'DONE'"),
         ({"message": message(createTime="yesterday")}, "createTime: "),

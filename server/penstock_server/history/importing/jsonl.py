@@ -35,8 +35,8 @@ from penstock_server.metadata import SESSION_ID_FORM, USER_ID_FORM
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Rating, Role
 
-LINE_BYTES_MAX = 32 * 1024 * 1024
-"""The longest line; an answer has 16 MiB by default, and JSON may write a character in several."""
+LINE_BYTES_MAX = 128 * 1024 * 1024
+"""The longest line; an answer has 16 MiB by default, and JSON writes some characters as six."""
 TURN_MAX = 10**9
 """The last turn that a message may have: the session is to go on behind it, and turns are numbers of 31 bits."""
 TOKENS_MAX = 2**31 - 1
@@ -181,6 +181,7 @@ class _Message(_Record):
     usage: Annotated[_Usage, BeforeValidator(lambda value: value or {})] = _NO_USAGE
     rating: Literal["", "RATING_UNSPECIFIED", "LIKE", "DISLIKE"] = ""
     rating_comment: Annotated[_Text, Field(max_length=COMMENT_CHARS_MAX)] = ""
+    shortened: bool = False
 
 
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -227,10 +228,20 @@ def _message(found: _Message, place: str) -> ImportedMessage:
 def _content(found: _Message, role: Role) -> tuple[str, dict[str, Any]]:
     """What was said, with the name of the entry that is the text."""
     content = _json("content", found.content or {})
+    if found.shortened:
+        return _whole(found, content)
     for name, value in content.items():
         if found.text and value == found.text and "\0" not in name:
             return name, content
     return (TEXT_OF[role], {**content, TEXT_OF[role]: found.text}) if found.text else ("", content)
+
+
+def _whole(found: _Message, content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same of a message whose text is only the beginning of an entry of its content."""
+    if not content:
+        raise EntryRefused("the export has only its beginning; export again with a larger answer_bytes_max")
+    begun = {name: value for name, value in content.items() if isinstance(value, str) and value.startswith(found.text)}
+    return max(begun, key=lambda name: len(begun[name]), default=""), content
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
