@@ -154,7 +154,7 @@ class Server:
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
         runs = RunService(self._runs, config.write_timeout_s)
         run_pb2_grpc.add_RunServiceServicer_to_server(runs, methods)  # type: ignore[arg-type]
-        history = HistoryService(History(self._store))
+        history = HistoryService(History(self._store), config.answer_bytes_max)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(history, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*methods.services, REFLECTION_SERVICE)

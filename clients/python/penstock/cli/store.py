@@ -35,7 +35,11 @@ async def opened(config: ServerConfig, *, shared: bool = False) -> Store | None:
     Raises:
         click.ClickException: it cannot be opened.
     """
-    return None if config.store == NONE else await _opened(config, instance=new_id(), shared=shared)
+    return (
+        None
+        if config.store == NONE
+        else await _opened(config, migrate=config.migrate, instance=new_id(), shared=shared)
+    )
 
 
 async def possessed(config: ServerConfig) -> tuple[int, ...]:
@@ -49,7 +53,7 @@ async def possessed(config: ServerConfig) -> tuple[int, ...]:
     """
     if config.store == NONE:
         return ()
-    store = await _opened(config, instance=new_id())
+    store = await _opened(config, migrate=config.migrate, instance=new_id())
     try:
         return tuple(os.dup(handle) for handle in store.database.possession)
     finally:
@@ -57,13 +61,16 @@ async def possessed(config: ServerConfig) -> tuple[int, ...]:
 
 
 @asynccontextmanager
-async def opened_for_tool(config: ServerConfig) -> "AsyncIterator[SqlStore]":
+async def opened_for_tool(config: ServerConfig, *, migrate: bool) -> "AsyncIterator[SqlStore]":
     """The store within the block, for what is no server; a server may use it at the same time.
+
+    Args:
+        migrate: make what is missing, the file and the tables. Without, that is an error.
 
     Raises:
         click.ClickException: it cannot be opened, or there is none.
     """
-    store = await _opened(config, instance="")
+    store = await _opened(config, migrate=migrate, instance="")
     try:
         yield store
     finally:
@@ -93,12 +100,12 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
             await database.close()
 
 
-async def _opened(config: ServerConfig, *, instance: str, shared: bool = False) -> "SqlStore":
+async def _opened(config: ServerConfig, *, migrate: bool, instance: str, shared: bool = False) -> "SqlStore":
     # SQLAlchemy is worth a third of a start, so it is imported where there is a store only.
     from penstock_server.store.sql.store import SqlStore
 
     with _told():
-        settings = _settings(config, migrate=config.migrate, shared=shared)
+        settings = _settings(config, migrate=migrate, shared=shared)
         store = SqlStore(_url(config), settings, instance=instance)
         await store.open()
     return store
