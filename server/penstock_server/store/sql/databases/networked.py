@@ -58,6 +58,9 @@ class NetworkedDialect(Dialect, Protocol):
             timeout_s: how long it may take to connect, in seconds.
         """
 
+    def prepare(self, engine: Engine) -> None:
+        """Adds to the connections of an engine what this database needs."""
+
     def is_late(self, error: DBAPIError) -> bool:
         """Whether the database has given the work up because its time was over."""
 
@@ -238,7 +241,7 @@ class NetworkedDatabase:
                 return ""
 
     def _engine(self, isolation_level: IsolationLevel, *, timeout_s: float, **pool: Any) -> AsyncEngine:
-        return create_async_engine(
+        engine = create_async_engine(
             self.dialect.driver_url(self._url),
             isolation_level=isolation_level,
             skip_autocommit_rollback=True,
@@ -246,6 +249,8 @@ class NetworkedDatabase:
             hide_parameters=True,  # what users say is not for the log
             **pool,
         )
+        self.dialect.prepare(engine.sync_engine)
+        return engine
 
     def _pool(self, isolation_level: IsolationLevel, size: int, *, timeout_s: float) -> AsyncEngine:
         engine = self._engine(

@@ -1,10 +1,13 @@
 """Runs that end: the status, the rest of the log, and the assistant's message."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
+from penstock_server.errors import DEFECT_MESSAGE, Defect, Failure
+from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Ending, Role
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
@@ -71,6 +74,19 @@ class Endings:
         if any(run.watched or run.awaited for run, _ in ours):
             self._dialect.notify(connection, self._channel)
         return outcomes, list(_answers([each for _, each in ours], sessions))
+
+
+def bare(ending: Ending, cause: Exception) -> Ending:
+    """The ending without all that can be long: what is left when the database does not take it otherwise.
+
+    A run that has succeeded has not, if nobody is ever to see what it said.
+    """
+    failure = cause if isinstance(cause, Failure) else Defect(DEFECT_MESSAGE, metadata={"incident": ending.run})
+    nodes = (replace(node, inputs={}, output=None, error=None, logs="") for node in ending.nodes)
+    ended = replace(ending, outputs={}, nodes=tuple(nodes), events=())
+    if ending.status is not RunStatus.SUCCEEDED:
+        return ended
+    return replace(ended, status=RunStatus.FAILED, error=failure)
 
 
 def _end(run: LockedRun, ending: Ending) -> None:
