@@ -289,11 +289,15 @@ async def test_what_nothing_orders_stays_as_it_came_and_sessions_come_one_by_one
 
 
 def test_a_disk_without_room_is_told_of_with_what_to_do() -> None:
+    def fill() -> None:
+        with spool() as spooled:
+            spooled._connection.execute("PRAGMA max_page_count = 10")
+            for _ in range(20):
+                spooled.add(said)
+
     said = Said(place="row", session=SESSION, name="", user="", role=1, text="x" * 4096, time=NOON, rank=None)
-    with pytest.raises(StoreError, match=r"is full; TMPDIR names another folder"), spool() as spooled:
-        spooled._connection.execute("PRAGMA max_page_count = 10")
-        for _ in range(20):
-            spooled.add(said)
+    with pytest.raises(StoreError, match="is full; TMPDIR names another folder"):
+        fill()
 
 
 async def test_a_session_may_be_named_within_json() -> None:
