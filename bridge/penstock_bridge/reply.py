@@ -18,6 +18,9 @@ from penstock_bridge.request import Request
 
 JSON_TYPE = ("Content-Type", "application/json")
 
+WRITE_MARGIN_S = 2.0
+"""By how much the bridge is more patient than the server, where both have the same limit: the server notices a stalled
+reader, too, and ends a run that has nobody else to go on for. To it, a reader that the bridge drops has merely left."""
 PIECE_BYTES = 64 * 1024
 """How much is handed to a connection at once where there is more: what a client takes is seen from piece to piece."""
 _COPY_BYTES_MAX = PIECE_BYTES
@@ -139,7 +142,7 @@ async def drained(request: Request) -> None:
     if not request.protocol.writing_paused:
         return
     try:
-        async with timeout(request.config.write_timeout_s):
+        async with timeout(request.config.write_timeout_s + WRITE_MARGIN_S):
             await request.writer.drain()
     except TimeoutError:
         if request.transport is not None:
