@@ -18,8 +18,9 @@ from penstock_server.runs.events import OutputDelta, RunStatus
 from penstock_server.store.errors import StoreError
 from penstock_server.store.records import MessageFilter, RunRecord, Scope
 from penstock_server.store.sql.databases.url import parse
-from penstock_server.store.sql.store import SqlStore
+from penstock_server.store.sql.store import SqlStore, StoreSettings
 from penstock_server.store.sql.turns import turns
+from penstock_server.store.sql.turns.acceptances import Acceptances
 from penstock_server.store.sql.turns.endings import Endings
 
 MEBIBYTE = 1024 * 1024
@@ -166,6 +167,25 @@ async def test_a_run_whose_answer_is_never_taken_ends_without_it_and_that_is_log
     logged = [each.message for each in caplog.records if asked.run in each.message and each.levelno == logging.ERROR]
     assert len(logged) == 1
     assert "it has taken too long" in logged[0]
+
+
+async def test_a_caller_is_told_why_the_store_takes_nothing(
+    store_url: str, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the store does not answer: its disk is full", retry_after_s=2.0)
+
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.15)
+    store = SqlStore(parse(store_url), settings, instance="i")
+    await store.open()
+    with monkeypatch.context() as broken:
+        broken.setattr(Acceptances, "claim", fail)
+        failures = await asyncio.gather(
+            *(store.turns.accept(acceptance("q")) for _ in range(3)), return_exceptions=True
+        )
+    assert [str(each) for each in failures] == ["the store does not answer: its disk is full"] * 3
+    assert len({id(each) for each in failures}) == 3, "each caller adds to its own"
+    await store.close()
 
 
 async def test_a_run_whose_ending_meets_a_defect_ends_without_its_answer(
