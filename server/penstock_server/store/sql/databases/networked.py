@@ -140,6 +140,9 @@ class NetworkedDatabase:
 
         return await self._bounded(self._repeated(attempt))
 
+    async def scrub(self, search: str) -> None:
+        """See `database.Database`. These have their own ways, and times, of reusing what was deleted."""
+
     async def alone(self, name: str, work: Work[T]) -> T:
         """See `database.Database`. Its connection is one of its own, without limits of time."""
 

@@ -55,7 +55,7 @@ class Erasure:
         return erased
 
     async def user(self, user: str) -> Erased:
-        """Removes every session and run of a user, and those that are added meanwhile."""
+        """Removes every session and run of a user, and those that are added meanwhile; from the disk, too."""
         erased = Erased()
         table = self._tables.sessions.c
         owned = table.user == user
@@ -64,8 +64,11 @@ class Erasure:
                 erased += await self.sessions(sessions, owned)
             runs = await self.runs(self._tables.runs.c.user == user)
             if not runs:
-                return erased
+                break
             erased += Erased(runs=runs)
+        # Always: the call that removed the last of it may have been cut off.
+        await self._database.scrub(self._tables.search)
+        return erased
 
     async def sessions(self, sessions: Sequence[str], *conditions: Condition) -> Erased:
         """Deletes those of the sessions that are so, once they are locked, with their messages and runs."""
