@@ -197,7 +197,7 @@ class Messages(Protocol):
     async def delete(self, session: str, scope: Scope, messages: Sequence[tuple[int, Role]] | None) -> int:
         """Deletes messages of a session by turn and role, or all of them; returns how many there were.
 
-        A run that has ended goes with the first of its messages: it holds the same texts.
+        A run goes with the first of its messages, for it holds the same texts: a live one at its end.
 
         Raises:
             SessionNotFound: no such session.

@@ -124,7 +124,7 @@ class Acceptances:
             row.run: Accepted(
                 run_key=row.run_key,
                 session_key=row.session_key,
-                turn=row.turn,
+                turn=abs(row.turn),
                 attempt=FIRST_ATTEMPT,
                 status=RunStatus.QUEUED if row.status == RunStatus.QUEUED.value else RunStatus.RUNNING,
             )
