@@ -100,6 +100,7 @@ class Journal:
             await asyncio.sleep(RETRY_S)
             return
         except Failure as failure:
+            failure.metadata["run"] = run.run
             run.log.keeper = None
             self._refused(run, failure)
             return

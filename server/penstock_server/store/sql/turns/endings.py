@@ -90,6 +90,7 @@ def bare(ending: Ending, cause: Exception) -> Ending:
     A run that has succeeded has not, if nobody is ever to see what it said.
     """
     failure = cause if isinstance(cause, Failure) else Defect(DEFECT_MESSAGE, metadata={"incident": ending.run})
+    failure.metadata["run"] = ending.run
     nodes = (replace(node, inputs={}, output=None, error=None, logs="") for node in ending.nodes)
     ended = replace(ending, outputs={}, nodes=tuple(nodes), events=())
     if ending.status is not RunStatus.SUCCEEDED:

@@ -200,7 +200,8 @@ class GroupCommit(Generic[W, R]):
     async def _one_by_one(self, group: Sequence[Pending[W, R]], error: Exception) -> None:
         """One write that cannot be made must not take the others with it."""
         if len(group) == 1:
-            logger.error("a write failed: %s", error, exc_info=None if isinstance(error, Failure) else error)
+            if not isinstance(error, Failure):
+                logger.error("a write failed", exc_info=error)
             group[0].over(error)
             return
         for each in group:
