@@ -1,0 +1,181 @@
+"""A service of runs that is called, hurt and checked."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tests.robustness.campaign import EXPORT_TIMEOUT_S, seed
+from tests.robustness.runs import checker
+from tests.robustness.runs.effects import EFFECTS_FILE, UPSTREAM_PORT, read
+from tests.robustness.runs.events import said, seen
+from tests.robustness.runs.found import Found, Kept
+from tests.robustness.runs.history import STORE, TERMINAL, Event, Fault, History
+from tests.robustness.runs.instances import LEASE_S, Instance
+from tests.robustness.runs.network import Network
+from tests.robustness.runs.plan import Plan
+from tests.robustness.runs.traffic import Traffic
+from tests.robustness.runs.upstream import Upstream
+from tests.service import PENSTOCK, TOKEN
+
+from penstock.v1.history_pb2 import ExportMessagesRequest
+from penstock.v1.history_pb2_grpc import HistoryServiceStub
+from penstock.v1.run_pb2 import GetRunRequest, ListRunsRequest, Run, WatchRunRequest
+from penstock.v1.run_pb2_grpc import RunServiceStub
+
+SETTLE_TIMEOUT_S = LEASE_S + 8.0
+"""Until then, nothing may be live any more: a lease, and a margin."""
+CALLS_AT_ONCE = 16
+METADATA = (("authorization", f"Bearer {TOKEN}"),)
+ASSISTANT = 2
+
+
+class Campaign:
+    """The instances of a service on one store, and all that their callers see.
+
+    Args:
+        folder: for the instances' files.
+        store: the address of the store.
+        instances: how many.
+        given: fixed fields of every planned call.
+        program: what starts an instance, instead of `python -m penstock`.
+        env: what the instances' environment has besides.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: str,
+        *,
+        instances: int = 1,
+        given: dict[str, Any] | None = None,
+        program: Sequence[str] = PENSTOCK,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        begin = seed()
+        print(f"ROBUSTNESS_SEED={begin}")
+        self.history = History()
+        self.plan = Plan(seed=begin, given=given or {})
+        self.random = self.plan.faults()
+        self.network: Network | None = None
+        self._folder = folder
+        self._stores = [store] * instances
+        self._env = {EFFECTS_FILE: str(folder / "effects"), **(env or {})}
+        self._program = program
+        self._next_call = 1
+        self.upstream = Upstream()
+        self.instances: list[Instance] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The instances live within the block."""
+        async with self.upstream:
+            env = {**self._env, UPSTREAM_PORT: str(self.upstream.port)}
+            for number, store in enumerate(self._stores):
+                folder = self._folder / f"instance-{number}"
+                self.instances.append(Instance(folder, store, self.history, env=env, program=self._program))
+            try:
+                await self.instances[0].start()  # one alone makes the tables
+                await asyncio.gather(*(each.start() for each in self.instances[1:]))
+                yield
+            finally:
+                for each in self.instances:
+                    await each.close()
+
+    def channel(self, at: int) -> grpc.aio.Channel:
+        """See `callers.Doors`."""
+        return self.instances[at % len(self.instances)].channel()
+
+    @asynccontextmanager
+    async def traffic(self) -> AsyncIterator[Traffic]:
+        """Calls of the plan, within the block."""
+        async with Traffic(self, self.history, self.plan, first=self._next_call) as traffic:
+            yield traffic
+        self._next_call = traffic.next
+
+    @asynccontextmanager
+    async def store_out(self) -> AsyncIterator[None]:
+        """Within the block, the store does not answer as it should."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.history.faults.append(Fault(kind=STORE, began_s=began_s, ended_s=time.monotonic()))
+
+    async def check(self) -> None:
+        """Fails unless every promise was kept. No call may be under way."""
+        found = await self.found()
+        statuses = Counter(kept.status for kept in found.runs.values())
+        events = sum(len(reader.events) for reader in self.history.readers)
+        print(f"{len(found.runs)} runs {dict(statuses)}, {len(self.history.readers)} readers of {events} events")
+        checker.check(self.history, found)
+
+    async def found(self) -> Found:
+        """What there is, once nothing is live any more, or ought to be."""
+        await self._settled()
+        runs = await self._all_runs()
+        gate = asyncio.Semaphore(CALLS_AT_ONCE)
+        messages = await self._messages()
+
+        async def kept(run: Run) -> Kept:
+            async with gate:
+                return await self._kept(run.run, messages.get(run.run))
+
+        return Found(
+            runs={each.run: each for each in await asyncio.gather(*map(kept, runs))},
+            effects=list(read(self._folder / "effects")),
+            closed_s=dict(self.upstream.closed_s),
+        )
+
+    async def live(self) -> list[str]:
+        """The runs that have not ended."""
+        found = [run for status in (Run.QUEUED, Run.RUNNING) for run in await self._all_runs(status)]
+        return [run.run for run in found]
+
+    async def _settled(self) -> None:
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while await self.live() and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+
+    async def _all_runs(self, status: "Run.Status.ValueType" = Run.STATUS_UNSPECIFIED) -> list[Run]:
+        runs: list[Run] = []
+        asked = ListRunsRequest(page_size=500, status=status)
+        while True:
+            page = await RunServiceStub(self.channel(0)).ListRuns(asked, metadata=METADATA)
+            runs += page.runs
+            if not page.next_page_token:
+                return runs
+            asked.page_token = page.next_page_token
+
+    async def _kept(self, name: str, message: Any) -> Kept:
+        """The record as one instance has it, and the log as another does."""
+        run = await RunServiceStub(self.channel(0)).GetRun(GetRunRequest(run=name), metadata=METADATA)
+        status = Run.Status.Name(run.status)
+        log: list[Event] = []
+        if status in TERMINAL:
+            async for response in RunServiceStub(self.channel(1)).WatchRun(
+                WatchRunRequest(run=name), metadata=METADATA
+            ):
+                log += seen(response.events)
+        return Kept(
+            run=name,
+            status=status,
+            question=str(run.inputs["question"]),
+            answer=said(run),
+            log=log,
+            message=message.text if message is not None else None,
+            turn=message.turn if message is not None else 0,
+            session=run.session,
+        )
+
+    async def _messages(self) -> Mapping[str, Any]:
+        """The answers, by run."""
+        export = HistoryServiceStub(self.channel(0)).ExportMessages(
+            ExportMessagesRequest(), metadata=METADATA, timeout=EXPORT_TIMEOUT_S
+        )
+        messages = [record.message async for response in export for record in response.records]
+        return {message.run: message for message in messages if message.role == ASSISTANT}
