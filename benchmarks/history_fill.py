@@ -24,6 +24,7 @@ PAUSE = timedelta(seconds=30)
 COMMON = "service"
 """Every tenth message has it."""
 CHINESE = "知识库"
+PHRASE = f"请从{CHINESE}中查找答案"
 """Every hundredth message has it."""
 RARE_EVERY = 1_000
 """One message in so many has a word of its own (`rare`)."""
@@ -112,7 +113,7 @@ def _text(ordinal: int, random: Random) -> str:
     if ordinal % 10 == 0:
         words[0] = COMMON
     if ordinal % 100 == 1:
-        words[1] = f"请从{CHINESE}中查找答案"
+        words[1] = PHRASE
     if ordinal % RARE_EVERY == 2:
         words[2] = rare(ordinal // RARE_EVERY)
     return " ".join(words)

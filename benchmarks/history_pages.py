@@ -13,7 +13,7 @@ import grpc
 
 from benchmarks.calls import ANSWER_TIMEOUT_S, WrongAnswer
 from benchmarks.cores import LOAD_CORE, PROXY_CORE, SERVER_CORE
-from benchmarks.history_fill import CHINESE, COMMON, RARE_EVERY, TURNS, Sessions, rare, user
+from benchmarks.history_fill import CHINESE, COMMON, PHRASE, RARE_EVERY, TURNS, WORDS, Sessions, rare, user
 from benchmarks.sample import Sample
 from benchmarks.subjects import TOKEN, Fleet
 from penstock.v1.history_pb2 import ListMessagesRequest, SearchMessagesRequest
@@ -62,11 +62,17 @@ class Pages:
     def _searches(self, sessions: Sessions) -> Iterator[tuple[str, Iterator[SearchMessagesRequest]]]:
         rare_words = [rare(number) for number in range(self.messages // RARE_EVERY)]
         chosen = self._random.sample(rare_words, min(SEARCHES, len(rare_words)))
+        asked = [sessions.id(self._random.randrange(sessions.count)) for _ in range(SEARCHES)]
         owners = [user(self._random.randrange(sessions.count)) for _ in range(SEARCHES)]
         yield "rare", cycle(SearchMessagesRequest(query=word) for word in chosen)
         yield "common", cycle([SearchMessagesRequest(query=COMMON)])
+        yield "two_words", cycle(SearchMessagesRequest(query=f"{COMMON} {word}") for word in WORDS)
+        yield "chinese_pair", cycle([SearchMessagesRequest(query=CHINESE[:2])])
         yield "chinese", cycle([SearchMessagesRequest(query=CHINESE)])
-        yield "scoped", cycle(SearchMessagesRequest(query=COMMON, user=owner) for owner in owners)
+        yield "chinese_phrase", cycle([SearchMessagesRequest(query=PHRASE)])
+        yield "chinese_and_word", cycle(SearchMessagesRequest(query=f"{CHINESE} {word}") for word in WORDS)
+        yield "user", cycle(SearchMessagesRequest(query=COMMON, user=owner) for owner in owners)
+        yield "session", cycle(SearchMessagesRequest(query=COMMON, session=session) for session in asked)
 
 
 def _times_ms(calls: int, call: Callable[[T], None], asked: Iterator[T]) -> list[float]:
@@ -88,7 +94,7 @@ def _list(stub: Any, session: str) -> None:
 def _search(stub: Any, request: SearchMessagesRequest) -> None:
     request.page_size = PAGE_SIZE
     found = stub.SearchMessages(request, metadata=METADATA, timeout=ANSWER_TIMEOUT_S).messages
-    if not found or not all(request.query in message.text for message in found):
+    if not found or not all(word in message.text for message in found for word in request.query.split()):
         raise WrongAnswer(f"{len(found)} messages were found for {request}")
 
 

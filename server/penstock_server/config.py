@@ -112,10 +112,16 @@ class ServerConfig(BaseModel):
     )
     migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
     store_pool_size: int = Field(
-        16, ge=2, description="How many connections to MySQL or PostgreSQL the service has at most."
+        16, ge=3, description="How many connections to MySQL or PostgreSQL the service has at most."
     )
     store_timeout_s: float = Field(
         1.0, gt=0, description="How long the store may take to answer, in seconds, before calls fail as UNAVAILABLE."
+    )
+    search_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="How long a search in the store, or a page of an export, may take, in seconds, before it fails as "
+        "DEADLINE_EXCEEDED. A few are under way at once; they keep no connections from other calls.",
     )
     history: bool = Field(True, description="Whether runs of chat flows are kept as turns of their sessions.")
     history_rounds_max: int = Field(

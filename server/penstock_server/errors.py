@@ -9,7 +9,7 @@
     ├── MessageTooLarge, RunTooLarge, TooManyRuns, SessionBusy
     ├── FlowFailed              the flow's own code raised
     ├── UpstreamUnavailable, ModelRefused
-    ├── RunCanceled, DeadlineExceeded, ReaderStalled
+    ├── RunCanceled, DeadlineExceeded, ReaderStalled, SearchTimeout
     ├── Draining, RunInterrupted, StoreUnavailable
     └── Defect                  anything that none of us foresaw
 
@@ -148,6 +148,18 @@ class ReaderStalled(Failure):
     """The reader took nothing for `write_timeout_s`."""
 
 
+class SearchTimeout(Failure):
+    """What was to be found in the store was not found within `search_timeout_s`."""
+
+    @classmethod
+    def after(cls, timeout_s: float) -> "SearchTimeout":
+        """The error of a search, or a page of an export, that has taken so long."""
+        return cls(
+            f"the search has taken longer than {timeout_s:g} s; look at less: name a time (startTime, endTime), a user "
+            "or a session, or rarer words"
+        )
+
+
 RETRY_AFTER_DRAIN_S = 5.0
 """When a caller that met a stopping server should come back: another instance may have taken its place by then."""
 
@@ -195,6 +207,7 @@ TABLE: dict[type[Failure], tuple[Code, str]] = {
     RunCanceled: (Code.CANCELLED, "RUN_CANCELED"),
     DeadlineExceeded: (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     ReaderStalled: (Code.DEADLINE_EXCEEDED, "READER_STALLED"),
+    SearchTimeout: (Code.DEADLINE_EXCEEDED, "SEARCH_TIMEOUT"),
     Draining: (Code.UNAVAILABLE, "DRAINING"),
     RunInterrupted: (Code.UNAVAILABLE, "RUN_INTERRUPTED"),
     StoreUnavailable: (Code.UNAVAILABLE, "STORE_UNAVAILABLE"),

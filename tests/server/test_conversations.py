@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.server.conftest import FLOWS, METADATA, TOKEN, request
+from tests.store.records import accept, acceptance
 
 from penstock.errors import PenstockError
 from penstock.v1.flow_pb2 import InvokeOptions, InvokeRequest
@@ -16,8 +17,8 @@ from penstock.v1.run_pb2 import Run
 from penstock_server.app import Server
 from penstock_server.config import ServerConfig
 from penstock_server.flows.loader import load_all
-from penstock_server.runs.events import RunStatus
-from penstock_server.store.records import MessageFilter, MessageRecord, Role, Scope
+from penstock_server.runs.events import OutputDelta, RunStatus
+from penstock_server.store.records import Appending, MessageFilter, MessageRecord, Role, Scope
 from penstock_server.store.sql.databases import url
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
@@ -165,7 +166,9 @@ async def test_a_failed_stream_keeps_what_was_said(stub: Any, store: SqlStore) -
 
 
 async def test_a_stream_that_its_reader_leaves_keeps_what_was_said(stub: Any, store: SqlStore) -> None:
-    call = stub.InvokeStream(request("gated", question="one"), metadata=sent())
+    asked = request("gated", question="one")
+    asked.options.on_disconnect = InvokeOptions.CANCEL
+    call = stub.InvokeStream(asked, metadata=sent())
     async for response in call:
         if any(event.HasField("output_delta") for event in response.events):
             break
@@ -204,27 +207,30 @@ async def _read_on(call: Any) -> None:
         pass
 
 
-async def test_the_runs_of_an_earlier_boot_are_interrupted(tmp_path: Path, flows: Any, config: ServerConfig) -> None:
+async def test_the_runs_of_an_earlier_boot_are_interrupted_and_keep_what_they_said(
+    tmp_path: Path, flows: Any, config: ServerConfig
+) -> None:
     address = url.parse(url.file(tmp_path / "store.db"))
     killed = SqlStore(address, StoreSettings(service="test"), instance="killed")
     await killed.open()
-    server = Server(config, flows, [TOKEN], killed)
+    asked = acceptance("one", session=SESSION, flow="gated", sequence_reserved=100)
+    accepted = await accept(killed, asked)
+    delta = OutputDelta({"answer": "half "})
+    delta.sequence = 1
+    await killed.turns.append(Appending(accepted=accepted, events=[delta], sequence_reserved=100))
+    await killed.close()
+    next_boot = SqlStore(address, StoreSettings(service="test"), instance="next")
+    await next_boot.open()
+    server = Server(config, flows, [TOKEN], next_boot)
     await server.start()
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        from penstock.v1.flow_pb2_grpc import FlowServiceStub
-
-        call = FlowServiceStub(channel).InvokeStream(request("gated", question="one"), metadata=sent(key="k"))
-        await call.read()
-        await killed.database.close()  # as if it had been killed: nothing more is written
-        next_boot = SqlStore(address, StoreSettings(service="test"), instance="next")
-        await next_boot.open()
-        question, answer = await said(next_boot)
-        assert (question.content, answer.content, answer.status) == ({"question": "one"}, {}, RunStatus.INTERRUPTED)
-        await next_boot.close()
-        call.cancel()
-    for run in list(server._runs._live.values()):
-        assert run.task is not None
-        run.task.cancel()
+    question, answer = await said(next_boot)
+    assert (question.content, answer.content) == ({"question": "one"}, {"answer": "half "})
+    assert answer.status is RunStatus.INTERRUPTED
+    page = await next_boot.runs.log(asked.run, 1)
+    assert page is not None
+    assert page.end is not None
+    assert (page.end.sequence, page.end.lost_after) == (101, 1)
+    await server.stop()
 
 
 class TestIdempotencyKeys:

@@ -15,6 +15,7 @@ from tests.server.conftest import FLOWS, METADATA, TOKEN
 from tests.store.records import accept, acceptance, ending, take_turn
 
 from penstock.errors import PenstockError
+from penstock.status import Code
 from penstock.v1 import history_pb2, history_pb2_grpc
 from penstock_server.app import Server
 from penstock_server.config import ServerConfig
@@ -242,6 +243,18 @@ async def test_a_user_that_is_none_is_refused(history: Pb, user: str) -> None:
         history.EraseUser(history_pb2.EraseUserRequest(user=user), metadata=METADATA),
     ):
         assert [field for field, _ in (await refused(call)).violations] == ["user"]
+
+
+async def test_a_search_that_takes_too_long_says_what_to_do_and_fails_alone(
+    history: Pb, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await say(store, 1)
+    monkeypatch.setattr(store.database, "_search_timeout_s", 1e-9)
+    failure = await refused(history.SearchMessages(history_pb2.SearchMessagesRequest(query="word"), metadata=METADATA))
+    assert (failure.code, failure.reason) == (Code.DEADLINE_EXCEEDED, "SEARCH_TIMEOUT")
+    assert "look at less: name a time" in failure.message
+    request = history_pb2.ListMessagesRequest(session=session)
+    assert len((await history.ListMessages(request, metadata=METADATA)).messages) == 2
 
 
 async def test_an_export_tells_everything_once_in_bounded_batches(history: Pb, store: SqlStore) -> None:

@@ -91,7 +91,8 @@ async def test_a_caller_who_leaves_ends_the_request_to_the_model(
     client: aiohttp.ClientSession, server: ModelServer
 ) -> None:
     stream = {"Accept": "text/event-stream"}
-    response = await client.post("/", json={"question": "word " * 100, "model": "slow"}, headers=stream)
+    asked = {"question": "word " * 100, "model": "slow"}
+    response = await client.post("/?options.onDisconnect=CANCEL", json=asked, headers=stream)
     await response.content.readline()
     left = time.monotonic()
     response.close()

@@ -1,13 +1,13 @@
 """Runs as the tests of the store accept and end them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from penstock_server.errors import Failure
 from penstock_server.ids import new_id
-from penstock_server.runs.events import RunStatus
-from penstock_server.store.records import Acceptance, Accepted, Ending, Idempotency, Question
+from penstock_server.runs.events import Event, OutputDelta, RunStatus
+from penstock_server.store.records import Acceptance, Accepted, Appending, Ending, Idempotency, Question, Start
 from penstock_server.store.store import Store
 
 
@@ -87,3 +87,18 @@ async def take_turn(store: Store, text: str, answer: str = "hi", **more: Any) ->
     asked = acceptance(text, **more)
     await store.turns.finish(ending(asked, await accept(store, asked), answer))
     return asked
+
+
+def deltas(first: int, last: int) -> list[OutputDelta]:
+    """The events of these numbers."""
+    return [OutputDelta({"answer": f"{number} "}, number) for number in range(first, last + 1)]
+
+
+async def append(store: Store, accepted: Accepted, events: Sequence[Event], *, reserved: int = 0) -> bool:
+    """Adds to a run's log."""
+    return await store.turns.append(Appending(accepted=accepted, events=events, sequence_reserved=reserved))
+
+
+async def start(store: Store, accepted: Accepted, *, rounds: int = 10) -> Accepted | None:
+    """Lets a queued run begin."""
+    return await store.turns.start(Start(accepted=accepted, history_rounds_max=rounds, start_time=datetime.now(UTC)))

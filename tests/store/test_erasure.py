@@ -3,17 +3,28 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
-from tests.store.records import accept, acceptance, ending, take_turn
+from tests.store.records import accept, acceptance, append, deltas, ending, take_turn
 
 from penstock_server.errors import SessionNotFound, StoreUnavailable
 from penstock_server.ids import new_id
-from penstock_server.store.records import Acceptance, Erased, MessageFilter, Role, Scope, SearchFilter
+from penstock_server.store.records import (
+    Acceptance,
+    Accepted,
+    Erased,
+    MessageFilter,
+    Role,
+    Scope,
+    SearchFilter,
+    SessionChange,
+)
 from penstock_server.store.sql.history import erasure
 from penstock_server.store.sql.store import SqlStore
+from penstock_server.store.sql.turns import logs
 
 EVERYBODY = Scope()
 QUESTION, ANSWER = Role.USER, Role.ASSISTANT
@@ -38,13 +49,14 @@ async def rows(store: SqlStore) -> dict[str, int]:
             "sessions": connection.scalar(select(func.count()).select_from(tables.sessions)),
             "messages": connection.scalar(select(func.count()).select_from(tables.messages)),
             "runs": connection.scalar(select(func.count()).select_from(tables.runs)),
+            "events": connection.scalar(select(func.count()).select_from(tables.events)),
             "words": connection.scalar(text(f"SELECT count(*) FROM {quoted}")),
         }
 
     return await store.database.read(count)
 
 
-NOTHING = {"sessions": 0, "messages": 0, "runs": 0, "words": 0}
+NOTHING = {"sessions": 0, "messages": 0, "runs": 0, "events": 0, "words": 0}
 
 
 async def test_a_deleted_session_leaves_nothing(store: SqlStore) -> None:
@@ -57,19 +69,77 @@ async def test_a_deleted_session_leaves_nothing(store: SqlStore) -> None:
         await store.sessions.delete(session, Scope(user="alice"))
 
 
+@pytest.mark.parametrize("what", ["session", "user", "messages", "own retention", "retention", "withdrawal"])
+async def test_what_is_erased_leaves_no_log(store: SqlStore, what: str) -> None:
+    """It holds the same texts."""
+    asked = acceptance("q", user="alice", create_time=datetime.now(UTC) - timedelta(days=9))
+    plain = acceptance("q", user="alice", chat=False, create_time=datetime.now(UTC) - timedelta(days=9))
+    for each in (asked, plain):
+        accepted = await accept(store, each)
+        await append(store, accepted, deltas(1, 3))
+        ended = ending(each, accepted, last_sequence=6, events=deltas(4, 5), end_time=each.create_time)
+        await store.turns.finish(ended)
+    assert (await rows(store))["events"] == 4
+    match what:
+        case "session":
+            await store.sessions.delete(asked.session, EVERYBODY)
+        case "user":
+            await store.sessions.erase_user("alice")
+        case "messages":
+            await store.messages.delete(asked.session, EVERYBODY, [(1, ANSWER)])
+        case "own retention":
+            change = SessionChange(retention_days=1)
+            await store.sessions.update(asked.session, EVERYBODY, change, asked.create_time)
+            await store.retention.expire(datetime.now(UTC), 0)
+        case "retention":
+            while await store.retention.expire(datetime.now(UTC), 3) != Erased():
+                pass
+        case "withdrawal":
+            await store.sessions.erase_user("alice")
+            withdrawn = acceptance("q")
+            await append(store, await accept(store, withdrawn), deltas(1, 3))
+            store.turns._withdraw(withdrawn, StoreUnavailable("whether it was accepted is not known"))
+            async with asyncio.timeout(10):
+                while await store.runs.get(withdrawn.run) is not None:
+                    await asyncio.sleep(0.01)
+    left = {"user": 0, "retention": 0, "withdrawal": 0}.get(what, 2)
+    assert (await rows(store))["events"] == left
+    assert (await rows(store))["runs"] == left // 2
+
+
+async def test_a_log_that_is_written_while_its_run_is_erased_leaves_nothing(store: SqlStore) -> None:
+    asked = [acceptance("q", user="alice") for _ in range(10)]
+    accepted = [await accept(store, each) for each in asked]
+
+    async def talk(run: Accepted) -> None:
+        number = 1
+        while await append(store, run, deltas(number, number)):
+            number += 1
+
+    talking = [asyncio.create_task(talk(each)) for each in accepted]
+    await asyncio.sleep(0.05)
+    await store.sessions.erase_user("alice")
+    await asyncio.gather(*talking)
+    assert await rows(store) == NOTHING
+
+
 async def test_a_session_of_many_batches_is_deleted_whole_and_counted_right(store: SqlStore) -> None:
     turns = erasure.MESSAGES_MAX + 3
     asked = await converse(store, turns)
     kept = await take_turn(store, "word")
     erased = await store.sessions.delete(asked[0].session, EVERYBODY)
     assert erased == Erased(sessions=1, messages=2 * turns, runs=turns)
-    assert await rows(store) == {"sessions": 1, "messages": 2, "runs": 1, "words": 2}
+    assert await rows(store) == {"sessions": 1, "messages": 2, "runs": 1, "events": 0, "words": 2}
     assert await store.runs.get(kept.run) is not None
 
 
 async def test_no_transaction_removes_more_rows_than_it_may(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await converse(store, erasure.MESSAGES_MAX, user="alice")
     await asyncio.gather(*(take_turn(store, "word", user="alice") for _ in range(erasure.SESSIONS_MAX)))
+    monkeypatch.setattr(logs, "BATCH_EVENTS_MAX", 1)
+    for chat, count in ((True, 1200), (False, 1200), (True, 90)):
+        asked = acceptance("q", user="alice", chat=chat)
+        await append(store, await accept(store, asked), deltas(1, count))
     before, removed = sum((await rows(store)).values()), []
     write = store.database.write
 
@@ -85,7 +155,7 @@ async def test_no_transaction_removes_more_rows_than_it_may(store: SqlStore, mon
     await store.sessions.erase_user("alice")
     assert await rows(store) == NOTHING
     assert max(removed) <= erasure.ROWS_MAX
-    assert len([count for count in removed if count]) <= 8
+    assert len([count for count in removed if count]) <= 16
 
 
 async def test_what_was_begun_and_cut_off_can_be_begun_anew(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +210,7 @@ async def test_an_erased_user_leaves_nothing(store: SqlStore) -> None:
     nobodys = await converse(store, 1)
     assert await store.sessions.erase_user("alice") == Erased(sessions=3, messages=12, runs=7)
     assert await store.sessions.erase_user("alice") == Erased()
-    assert await rows(store) == {"sessions": 2, "messages": 6, "runs": 3, "words": 6}
+    assert await rows(store) == {"sessions": 2, "messages": 6, "runs": 3, "events": 0, "words": 6}
     assert {(await store.sessions.get(each.session, EVERYBODY)).user for each in (*bobs, *nobodys)} == {"Alice", ""}
 
 
@@ -155,7 +225,7 @@ async def test_messages_are_deleted_by_turn_and_role(store: SqlStore) -> None:
     assert (await store.sessions.get(session, EVERYBODY)).message_count == 3
     found = await store.messages.search(SearchFilter(scope=EVERYBODY, query="word"), None, 10)
     assert [each.turn for each in found.items] == [2]
-    assert await rows(store) == {"sessions": 1, "messages": 3, "runs": 1, "words": 3}
+    assert await rows(store) == {"sessions": 1, "messages": 3, "runs": 1, "events": 0, "words": 3}
 
 
 async def test_none_named_deletes_none(store: SqlStore) -> None:
@@ -169,7 +239,7 @@ async def test_all_messages_of_many_batches_are_deleted_and_the_session_goes_on(
     asked = await converse(store, turns)
     session = asked[0].session
     assert await store.messages.delete(session, EVERYBODY, None) == 2 * turns
-    assert await rows(store) == {"sessions": 1, "messages": 0, "runs": 0, "words": 0}
+    assert await rows(store) == {"sessions": 1, "messages": 0, "runs": 0, "events": 0, "words": 0}
     assert (await store.sessions.get(session, EVERYBODY)).message_count == 0
     await take_turn(store, "again", session=session)
     page = await store.messages.page(MessageFilter(scope=EVERYBODY, session=session), None, 10)

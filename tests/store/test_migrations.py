@@ -7,19 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, MetaData, Table, insert, inspect, text
 from tests.databases import DatabaseServer
 
 from penstock_server.config import ServerConfig
+from penstock_server.runs.events import OnDisconnect, RunStatus
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql import migrations
 from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.schema import SERVICE_CHARS_MAX, Tables
-from penstock_server.store.sql.store import SqlStore, StoreSettings
+from penstock_server.store.sql.store import SqlStore, StoreSettings, database_of
 
 INDEX_NAMES_CHARS_MAX = 63
 """PostgreSQL cuts longer ones."""
@@ -131,6 +133,67 @@ async def test_a_migration_that_was_broken_off_is_made_again(
     await again.close()
 
 
+async def test_what_an_older_penstock_has_stored_is_kept_and_its_live_runs_end(
+    empty_url: str, settings: StoreSettings
+) -> None:
+    ended, live = _old_run(1 << 20, "ended", 3), _old_run(2 << 20, "live", 2)
+    database = database_of(parse(empty_url), settings, instance=False)
+    await database.open()
+    tables = Tables(settings.service)
+
+    def first(connection: Connection) -> None:
+        config = migrations._config()
+        config.attributes.update(connection=connection, tables=tables, dialect=database.dialect)
+        command.upgrade(config, "0001")
+        runs = Table(tables.runs.name, MetaData(), autoload_with=connection)
+        connection.execute(insert(runs), [ended, live])
+
+    await database.alone("old", first)
+    await database.close()
+    store = SqlStore(parse(empty_url), settings, instance="new")
+    await store.open()
+    await test_migrations_make_the_tables_of_the_schema(store)
+    await test_migrations_make_the_keys_of_the_schema(store)
+    record = await store.runs.get("ended")
+    assert record is not None
+    assert (record.status, record.inputs, record.outputs) == (RunStatus.SUCCEEDED, {"x": 1}, {"y": 2})
+    page = await store.runs.log("ended", 0)
+    assert page is not None
+    assert page.end is not None
+    assert (page.events, page.end.status, page.end.sequence, page.end.lost_after) == ((), record.status, 1, None)
+    if store.shared:  # else it has ended already
+        assert await store.leases.beats() == {"old": 0}
+        [orphan] = await store.leases.adopt("old", 0)
+        assert (orphan.sequence_reserved, orphan.on_disconnect) == (0, OnDisconnect.CANCEL)
+    else:
+        record = await store.runs.get("live")
+        assert record is not None
+        assert record.status is RunStatus.INTERRUPTED
+    await store.close()
+
+
+def _old_run(key: int, run: str, status: int) -> dict[str, object]:
+    texts = dict.fromkeys(("snapshot", "session", "user", "principal"), b"")
+    numbers = dict.fromkeys(("session_key", "turn", "input_tokens", "output_tokens"), 0)
+    end = {"outputs": '{"y": 2}', "end_time_us": 2} if status == RunStatus.SUCCEEDED.value else {}
+    return {
+        "outputs": None,
+        "end_time_us": None,
+        **texts,
+        **numbers,
+        "run_key": key,
+        "run": run.encode(),
+        "attempt": 1,
+        "status": status,
+        "instance": b"old",
+        "flow": b"f",
+        "inputs": '{"x": 1}',
+        "create_time_us": 1,
+        "start_time_us": 1,
+        **end,
+    }
+
+
 async def test_without_migrations_missing_tables_are_an_error_that_says_what_to_do(
     empty_url: str, settings: StoreSettings, tmp_path: Path
 ) -> None:
@@ -178,7 +241,7 @@ async def test_a_user_who_may_make_no_tables_is_told(
 def test_a_start_that_finds_its_tables_does_without_alembic(store_url: str) -> None:
     code = (
         "import asyncio, sys\n"
-        "from penstock_server.store.sql.store import SqlStore, StoreSettings\n"
+        "from penstock_server.store.sql.store import SqlStore, StoreSettings, database_of\n"
         "from penstock_server.store.sql.databases.url import parse\n"
         "async def main():\n"
         "    store = SqlStore(parse(sys.argv[1]), StoreSettings(service='test'), instance='one')\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from tests.store.numbers import PATIENCE_S, TIMEOUT_S, count, fails, healed, num
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
+from penstock_server.store.sql.database import Changes, Database
 
 
 @pytest.fixture(params=[MariaDb, PostgreSql])
@@ -56,3 +58,34 @@ async def test_a_store_on_a_server_that_hangs_or_is_gone_cannot_be_opened(own_se
     own_server.stop()
     with pytest.raises(StoreError, match=r"nothing listens there|no connection to it comes about"):
         await opened(url).__aenter__()
+
+
+async def test_what_is_told_is_heard_again_when_the_server_is_back() -> None:
+    with running(PostgreSql) as server:
+        url = server.create("hurt")
+        async with opened(url) as db:
+            await db.alone("numbers", numbers.create)
+            changes = db.changes("channel")
+            server.kill()
+            await changes.wait(0.1)  # it has nobody to listen to, and goes on trying
+            server.start()
+            await healed(db)
+            async with asyncio.timeout(PATIENCE_S * 2):
+                for _ in range(2):
+                    await changes.wait(PATIENCE_S)  # what was told before, it has missed
+                    while not await _heard(db, changes):
+                        pass
+                    server.kill()
+                    server.start()
+                    await healed(db)
+            await changes.close()
+
+
+async def _heard(db: Database, changes: Changes) -> bool:
+    """Whether something that is told now is heard soon."""
+    waiting = asyncio.create_task(changes.wait(TIMEOUT_S))
+    await asyncio.sleep(0.05)
+    start_s = time.monotonic()
+    await db.write(lambda connection: db.dialect.notify(connection, "channel"))
+    await waiting
+    return time.monotonic() - start_s < TIMEOUT_S / 2

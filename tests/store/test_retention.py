@@ -145,7 +145,9 @@ async def test_the_store_tells_how_much_it_holds(store: SqlStore) -> None:
 def sweeper(store: SqlStore, *, keep_days: int = 10) -> Sweeper:
     return Sweeper(
         store.retention,
-        SweepSettings(history_keep_days=keep_days, idempotency_window_s=3600.0, sweep_interval_s=0.05),
+        SweepSettings(
+            history_keep_days=keep_days, idempotency_window_s=3600.0, resume_window_s=600.0, sweep_interval_s=0.05
+        ),
     )
 
 

@@ -1,6 +1,8 @@
 """Searching messages, on every database."""
 
+import math
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from tests.store.records import accept, acceptance, ending, take_turn
@@ -9,7 +11,7 @@ from penstock_server.errors import InvalidRequest, SessionNotFound
 from penstock_server.ids import new_id
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import MessageRecord, Scope, SearchFilter, TimeRange
-from penstock_server.store.sql.history import words
+from penstock_server.store.sql.history import newest, words
 from penstock_server.store.sql.store import SqlStore
 
 EVERYBODY = Scope()
@@ -106,6 +108,25 @@ async def test_questions_and_answers_are_found_the_newest_first(store: SqlStore)
     expected = [f"{prefix}word {number}" for number in (2, 1, 0) for prefix in ("answered ", "")]
     for size in (1, 2, 4, 6, 7):
         assert [str(each.content[each.text_of]) for each in await walk(store, "word", size)] == expected
+
+
+@pytest.mark.parametrize("took_s", [0.0, math.inf], ids=["by looking", "by the index"])
+async def test_a_page_is_the_same_however_it_is_found(
+    store: SqlStore, took_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_look = newest._next_look
+    monkeypatch.setattr(newest, "FIRST_LOOK_ROWS", 3)
+    monkeypatch.setattr(newest, "_next_look", lambda looked, _, found, most_s: next_look(looked, took_s, found, most_s))
+    texts = ["知识库 one", "知识 one two", "one two three", "知识库 two three", "nothing at all"] * 5
+    for minute, text in enumerate(texts):
+        await accept(store, acceptance(f"{text} {minute}", user=f"user{minute % 3}", create_time=at(minute)))
+    said = [f"{text} {minute}" for minute, text in enumerate(texts)][::-1]
+    for query, size in product(
+        ("one", "one two", "知识库", "知识库 one", "two 知识 库", "one three 知识", "13"), (1, 2, 7)
+    ):
+        expected = [text for text in said if all(word in text for word in query.split())]
+        assert [str(each.content[each.text_of]) for each in await walk(store, query, size)] == expected
+    assert len(await walk(store, "two", 2, scope=Scope(user="user1"), said=TimeRange(start=at(3)))) == 4
 
 
 async def test_a_search_among_a_users_or_sessions_or_flows_messages_finds_no_others(store: SqlStore) -> None:

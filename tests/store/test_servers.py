@@ -74,7 +74,7 @@ async def test_a_query_that_takes_too_long_fails_the_call_and_ends_on_the_server
 
 
 async def test_calls_wait_for_a_connection_no_longer_than_the_timeout(db: Database, server: DatabaseServer) -> None:
-    async with opened(database_url(db), store_pool_size=2, store_timeout_s=TIMEOUT_S / 2) as small:
+    async with opened(database_url(db), store_pool_size=3, store_timeout_s=TIMEOUT_S / 2) as small:
         sleep = [small.read(lambda each: each.exec_driver_sql(SLEEP[server.kind])) for _ in range(8)]
         results = await asyncio.wait_for(asyncio.gather(*sleep, return_exceptions=True), PATIENCE_S)
         assert [type(each) for each in results] == [StoreUnavailable] * 8

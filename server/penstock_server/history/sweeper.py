@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import uniform
 from typing import TypeVar
 
-from penstock_server.errors import StoreUnavailable
+from penstock_server.errors import SearchTimeout, StoreUnavailable
 from penstock_server.store.records import Erased
 from penstock_server.store.store import Retention
 
@@ -59,6 +59,7 @@ class Sweeper:
 
         Raises:
             StoreUnavailable: the database does not answer.
+            SearchTimeout: what there is cannot be looked through in time.
         """
         settings, now = self._settings, datetime.now(UTC)
         before = now - timedelta(seconds=settings.idempotency_window_s)
@@ -83,7 +84,7 @@ async def _repeat_at(sweep: Callable[[], Awaitable[None]], interval_s: float) ->
     while True:
         try:
             await sweep()
-        except StoreUnavailable as failure:
+        except (StoreUnavailable, SearchTimeout) as failure:
             logger.warning("nothing was swept: %s", failure.message)
         except Exception:
             # What is wrong with a sweep is wrong with no call.

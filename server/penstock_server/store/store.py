@@ -177,6 +177,7 @@ class Messages(Protocol):
         Raises:
             InvalidRequest: there is no word in the query.
             SessionNotFound: the filter names a session, and there is none.
+            SearchTimeout: it has taken too long.
         """
 
     async def of_sessions(

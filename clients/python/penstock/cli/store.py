@@ -114,6 +114,7 @@ def _settings(config: ServerConfig, *, migrate: bool) -> "StoreSettings":
         migrate=migrate,
         store_pool_size=config.store_pool_size,
         store_timeout_s=config.store_timeout_s,
+        search_timeout_s=config.search_timeout_s,
         idempotency_window_s=config.idempotency_window_s,
     )
 

@@ -86,6 +86,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The reader took nothing for `write_timeout_s`, so the call was given up. Status DEADLINE_EXCEEDED (HTTP 504)."""
     BODY_TIMEOUT: _ErrorReason.ValueType  # 53
     """The body did not arrive within `body_timeout_s`. Status DEADLINE_EXCEEDED (HTTP 408)."""
+    SEARCH_TIMEOUT: _ErrorReason.ValueType  # 54
+    """A search, or a page of an export, took longer than `search_timeout_s`: look at less, such as a shorter time, one user
+    or one session. Status DEADLINE_EXCEEDED (HTTP 504).
+    """
     DRAINING: _ErrorReason.ValueType  # 60
     """The server is stopping and takes no new calls; `RetryInfo` says when to try again. Status UNAVAILABLE (HTTP 503)."""
     RUN_INTERRUPTED: _ErrorReason.ValueType  # 61
@@ -170,6 +174,10 @@ READER_STALLED: ErrorReason.ValueType  # 52
 """The reader took nothing for `write_timeout_s`, so the call was given up. Status DEADLINE_EXCEEDED (HTTP 504)."""
 BODY_TIMEOUT: ErrorReason.ValueType  # 53
 """The body did not arrive within `body_timeout_s`. Status DEADLINE_EXCEEDED (HTTP 408)."""
+SEARCH_TIMEOUT: ErrorReason.ValueType  # 54
+"""A search, or a page of an export, took longer than `search_timeout_s`: look at less, such as a shorter time, one user
+or one session. Status DEADLINE_EXCEEDED (HTTP 504).
+"""
 DRAINING: ErrorReason.ValueType  # 60
 """The server is stopping and takes no new calls; `RetryInfo` says when to try again. Status UNAVAILABLE (HTTP 503)."""
 RUN_INTERRUPTED: ErrorReason.ValueType  # 61

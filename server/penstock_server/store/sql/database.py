@@ -117,6 +117,16 @@ class Database(Protocol):
             StoreUnavailable: the database does not answer.
         """
 
+    async def search(self, work: "Work[T]") -> T:
+        """Executes work that only reads, and may have much to read, as `read` does.
+
+        A few such works are executed at once, the others wait; none keeps a connection from `read` and `write`.
+
+        Raises:
+            SearchTimeout: it has not been done within `search_timeout_s`.
+            StoreUnavailable: the database does not answer.
+        """
+
     async def write(self, work: "Work[T]") -> T:
         """Executes work in one transaction and returns once that is committed.
 

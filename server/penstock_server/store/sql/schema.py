@@ -105,6 +105,12 @@ def live(runs: FromClause) -> ColumnElement[bool]:
     return runs.c.status < literal_column(str(RunStatus.SUCCEEDED.value), SmallInteger)
 
 
+def owned(runs: FromClause, instance: str) -> ColumnElement[bool]:
+    """That a run has not ended, and is this instance's. Each status by itself leads further into the index."""
+    statuses = [literal_column(str(each.value), SmallInteger) for each in (RunStatus.QUEUED, RunStatus.RUNNING)]
+    return and_(live(runs), runs.c.status.in_(statuses), runs.c.instance == instance)
+
+
 def queued(runs: FromClause) -> ColumnElement[bool]:
     """That a run waits to be executed."""
     return and_(live(runs), runs.c.status == literal_column(str(RunStatus.QUEUED.value), SmallInteger))

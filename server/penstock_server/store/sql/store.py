@@ -37,6 +37,7 @@ class StoreSettings:
     migrate: bool = _default("migrate")
     store_pool_size: int = _default("store_pool_size")
     store_timeout_s: float = _default("store_timeout_s")
+    search_timeout_s: float = _default("search_timeout_s")
     idempotency_window_s: float = _default("idempotency_window_s")
 
 
@@ -98,14 +99,14 @@ def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Databas
     Raises:
         StoreError: a certificate that the address names cannot be read.
     """
-    timeout_s = settings.store_timeout_s
+    limits = {"timeout_s": settings.store_timeout_s, "search_timeout_s": settings.search_timeout_s}
     if url.drivername == "sqlite":
         path = Path(url.database or "")
-        return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, timeout_s=timeout_s)
+        return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, **limits)
     # Each brings its driver, and both the asynchronous half of SQLAlchemy.
     from penstock_server.store.sql.databases.networked import NetworkedDatabase
 
-    return NetworkedDatabase(url, _dialect(url), pool_size=settings.store_pool_size, timeout_s=timeout_s)
+    return NetworkedDatabase(url, _dialect(url), pool_size=settings.store_pool_size, **limits)
 
 
 def _dialect(url: URL) -> "NetworkedDialect":

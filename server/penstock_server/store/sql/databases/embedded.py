@@ -4,6 +4,7 @@ What is committed is on the disk (`synchronous=FULL`). Work is synchronous; asyn
 threads, and cost twice the processor time.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,19 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from penstock_server.errors import StoreUnavailable
+from penstock_server.errors import SearchTimeout, StoreUnavailable
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.instance import InstanceLock
+from penstock_server.store.sql.databases.interruptible import Interruptible
 from penstock_server.store.sql.databases.silence import Silence
 from penstock_server.store.sql.databases.threads import Threads
 
 READERS = 4
 """How many threads read."""
+SEARCHERS = 2
+"""How many threads search."""
 STATEMENTS_CACHED = 256
 """How many prepared statements a connection keeps."""
 WAL_BYTES_MAX = 64 * 1024 * 1024
@@ -38,16 +42,27 @@ class EmbeddedDatabase:
         create: make the file, and its folder, where they are missing.
         instance: take possession of the file: no second instance may serve it. False for tools.
         timeout_s: how long a write waits for another process that writes, in seconds.
+        search_timeout_s: how long a search may take, in seconds.
     """
 
     writers_max = 1
     shared = False
 
-    def __init__(self, path: Path, dialect: Dialect, *, create: bool, instance: bool, timeout_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dialect: Dialect,
+        *,
+        create: bool,
+        instance: bool,
+        timeout_s: float,
+        search_timeout_s: float,
+    ) -> None:
         self.dialect = dialect
         self._path = path.absolute()
         self._create = create
         self._timeout_s = timeout_s
+        self._search_timeout_s = search_timeout_s
         self._lock = InstanceLock(self._path.resolve()) if instance else None
         self._availability = Availability(str(self._path))
 
@@ -58,6 +73,7 @@ class EmbeddedDatabase:
             self._lock.acquire()
         self._writer = Threads("penstock-store-writer", 1, self._connector(read_only=False))
         self._readers = Threads("penstock-store-reader", READERS, self._connector(read_only=True))
+        self._searchers = Threads("penstock-store-searcher", SEARCHERS, self._connector(read_only=True))
         try:
             await self._writer.submit(self._prepare)
         except (DBAPIError, StoreUnavailable) as error:
@@ -69,6 +85,7 @@ class EmbeddedDatabase:
 
     async def close(self) -> None:
         """See `database.Database`."""
+        await self._searchers.close()
         await self._readers.close()
         await self._writer.close()
         if self._lock is not None:
@@ -77,6 +94,24 @@ class EmbeddedDatabase:
     async def read(self, work: Work[T]) -> T:
         """See `database.Database`. Each statement sees the newest commit."""
         result = await self._readers.submit(lambda connection: self._read(connection, work))
+        self._availability.worked()
+        return result
+
+    async def search(self, work: Work[T]) -> T:
+        """See `database.Database`. A search that is late, or that nobody waits for any more, is broken off."""
+        execution = Interruptible()
+
+        def search(connection: Connection) -> T:
+            with execution.of(_raw(connection)):
+                return self._read(connection, work)
+
+        try:
+            async with asyncio.timeout(self._search_timeout_s):
+                result = await self._searchers.submit(search)
+        except TimeoutError:
+            raise SearchTimeout.after(self._search_timeout_s) from None
+        finally:
+            execution.interrupt()
         self._availability.worked()
         return result
 

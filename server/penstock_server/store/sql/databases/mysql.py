@@ -16,9 +16,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
-    and_,
     bindparam,
-    case,
     column,
     delete,
     func,
@@ -26,19 +24,21 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.dialects.mysql import insert, match
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import DBAPIError
 
 from penstock_server.store.sql.database import ROWS_AT_ONCE, Changes
-from penstock_server.store.sql.databases import tls
+from penstock_server.store.sql.databases import fulltext, tls
 from penstock_server.store.sql.databases.silence import Silence
 from penstock_server.store.sql.databases.url import option
-from penstock_server.store.sql.history.newest import newest
 from penstock_server.store.sql.schema import Tables
 
 COLLISIONS = (1020, 1062, 1205, 1213)
 """The row was changed meanwhile; the key is taken; the lock is held for too long; deadlock."""
+LATE = (188, 1969, 3024)
+"""The query has taken longer than it may: MariaDB's FULLTEXT index says so, MariaDB, and MySQL."""
 AILMENTS = {
+    188: "the query took too long",
     1021: "its disk is full",
     1040: "it has too many connections",
     1044: "the user has no right to this database, or there is none of this name",
@@ -67,13 +67,6 @@ LIMITS = (
     ", innodb_lock_wait_timeout = {seconds} /*M!100101 , max_statement_time = {seconds} */"
     " /*!80000 , max_execution_time = {milliseconds} */"
 )
-
-
-LOOKED_THROUGH = 5_000
-"""How many of the newest messages a search looks through before it asks the index. It takes about 10 ms."""
-SAMPLE = 500
-COMMON = SAMPLE // 20
-"""A word that more messages of the sample hold is common."""
 
 
 class MysqlDialect:
@@ -111,17 +104,7 @@ class MysqlDialect:
         self, connection: Connection, search: str, tokens: Sequence[str], *, first: int, below: int, limit: int
     ) -> Sequence[int]:
         """See `database.Dialect`."""
-        words = _words(search)
-        return newest(
-            connection,
-            words,
-            and_(*(_holds(words, token) for token in tokens)),
-            lambda: _indexed(connection, words, tokens),
-            first=first,
-            below=below,
-            limit=limit,
-            looked_through=LOOKED_THROUGH,
-        )
+        return fulltext.find(connection, _words(search), tokens, first=first, below=below, limit=limit)
 
     def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
         """See `database.Dialect`."""
@@ -153,6 +136,10 @@ class MysqlDialect:
         """See `database.Dialect`."""
         return _number(error) in COLLISIONS
 
+    def is_late(self, error: DBAPIError) -> bool:
+        """See `NetworkedDialect`."""
+        return _number(error) in LATE
+
     def ailment(self, error: DBAPIError) -> str:
         """See `database.Dialect`."""
         return AILMENTS.get(_number(error), "")
@@ -182,30 +169,6 @@ def _adding(search: str) -> Insert:
 
 def _words(search: str) -> Any:
     return table(search, column("message_key", BigInteger), column("words"))
-
-
-def _holds(words: Any, token: str) -> ColumnElement[bool]:
-    return func.concat(" ", words.c.words, " ").like(f"% {token} %")
-
-
-def _indexed(connection: Connection, words: Any, tokens: Sequence[str]) -> ColumnElement[bool]:
-    """That a row holds the tokens, said to the index.
-
-    For each word that it is asked for, the index reads all messages that hold it, a microsecond for each. So common
-    words are looked for in the rows that it finds by the others.
-    """
-    rare = _rare(connection, words, tokens) or tokens
-    by_index = match(words.c.words, against=" ".join(f"+{token}" for token in rare)).in_boolean_mode()
-    return and_(by_index, *(_holds(words, token) for token in tokens if token not in rare))
-
-
-def _rare(connection: Connection, words: Any, tokens: Sequence[str]) -> Sequence[str]:
-    """Those of the tokens that few of the newest messages hold."""
-    if len(tokens) == 1:
-        return tokens
-    sample = select(words.c.words).order_by(words.c.message_key.desc()).limit(SAMPLE).subquery()
-    counts = connection.execute(select(*(func.count(case((_holds(sample, token), 1))) for token in tokens))).one()
-    return [token for token, count in zip(tokens, counts, strict=True) if count <= COMMON]
 
 
 def _number(error: DBAPIError) -> int:

@@ -1,7 +1,8 @@
 """MySQL, MariaDB and PostgreSQL: work is executed on the event loop, each wait of it handing the loop to others.
 
 A call has `timeout_s` for everything: a connection, the work, its repetitions, the commit. A database that hangs so
-costs no caller more than that; what is left to tidy up goes on behind the caller's back.
+costs no caller more than that; what is left to tidy up goes on behind the caller's back. Searches have connections and
+a limit of their own.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from penstock_server.errors import SearchTimeout
 from penstock_server.store.errors import NotConnected
 from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
@@ -26,6 +28,8 @@ from penstock_server.store.sql.databases.url import shown
 
 WRITERS_MAX = 4
 """How many transactions that write are under way at once, at most: more only wait for each other's rows."""
+SEARCHERS_MAX = 4
+"""How many searches are under way at once, at most."""
 RECYCLE_S = 1800
 """How old a connection gets: firewalls and servers forget those that lie idle."""
 PING_IDLE_S = 1.0
@@ -54,6 +58,9 @@ class NetworkedDialect(Dialect, Protocol):
             timeout_s: how long it may take to connect, in seconds.
         """
 
+    def is_late(self, error: DBAPIError) -> bool:
+        """Whether the database has given the work up because its time was over."""
+
     def alone(self, connection: Connection, name: str, wait_s: float) -> AbstractContextManager[None]:
         """A transaction in which no other connection can be alone under this name."""
 
@@ -62,21 +69,29 @@ class NetworkedDatabase:
     """A database on a server.
 
     Args:
-        pool_size: how many connections there are at most; a third of them, at most `WRITERS_MAX`, are for writing.
+        pool_size: how many connections there are at most; a third of them, at most `WRITERS_MAX`, are for writing, and
+            a quarter, at most `SEARCHERS_MAX`, for searches.
         timeout_s: how long a call may take, in seconds.
+        search_timeout_s: how long a search may take, in seconds.
     """
 
     shared = True
 
-    def __init__(self, url: URL, dialect: NetworkedDialect, *, pool_size: int, timeout_s: float) -> None:
+    def __init__(
+        self, url: URL, dialect: NetworkedDialect, *, pool_size: int, timeout_s: float, search_timeout_s: float
+    ) -> None:
         self.dialect = dialect
         self.writers_max = max(1, min(WRITERS_MAX, pool_size // 3))
         self._url = url
         self._timeout_s = timeout_s
+        self._search_timeout_s = search_timeout_s
         self._availability = Availability(shown(url))
-        # Two pools, for a connection that only reads needs no transaction, and so fewer round trips.
-        self._writing = self._pool("READ COMMITTED", self.writers_max)
-        self._reading = self._pool("AUTOCOMMIT", max(1, pool_size - self.writers_max))
+        searchers = max(1, min(SEARCHERS_MAX, pool_size // 4))
+        readers = max(1, pool_size - self.writers_max - searchers)
+        # A connection that only reads needs no transaction, and so fewer round trips.
+        self._writing = self._pool("READ COMMITTED", self.writers_max, timeout_s=timeout_s)
+        self._reading = self._pool("AUTOCOMMIT", readers, timeout_s=timeout_s)
+        self._searching = self._pool("AUTOCOMMIT", searchers, timeout_s=search_timeout_s)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -92,17 +107,23 @@ class NetworkedDatabase:
         """See `database.Database`."""
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._reading.dispose()
-        await self._writing.dispose()
+        for pool in (self._reading, self._searching, self._writing):
+            await pool.dispose()
 
     async def read(self, work: Work[T]) -> T:
         """See `database.Database`."""
+        return await self._bounded(self._read(self._reading, work))
 
-        async def attempt(_: _Attempt) -> T:
-            async with self._reading.connect() as connection:
-                return await connection.run_sync(work)
-
-        return await self._bounded(self._repeated(attempt))
+    async def search(self, work: Work[T]) -> T:
+        """See `database.Database`. The server ends the statement of a search that is late."""
+        try:
+            result = await self._within(self._search_timeout_s, self._read(self._searching, work))
+        except (SQLAlchemyError, OSError) as error:
+            if self._is_late(error):
+                raise SearchTimeout.after(self._search_timeout_s) from error
+            raise self._failed(error) from error
+        self._availability.worked()
+        return result
 
     async def write(self, work: Work[T]) -> T:
         """See `database.Database`."""
@@ -135,6 +156,13 @@ class NetworkedDatabase:
         """See `database.Database`."""
         return self.dialect.changes(self._url, channel, self._timeout_s)
 
+    async def _read(self, pool: AsyncEngine, work: Work[T]) -> T:
+        async def attempt(_: _Attempt) -> T:
+            async with pool.connect() as connection:
+                return await connection.run_sync(work)
+
+        return await self._repeated(attempt)
+
     async def _repeated(self, execute: "Callable[[_Attempt], Awaitable[T]]") -> T:
         for _ in range(1, ATTEMPTS_MAX):
             attempt = _Attempt()
@@ -147,27 +175,37 @@ class NetworkedDatabase:
         return await execute(_Attempt())
 
     async def _bounded(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What it returns, within the time. It is given up in a task of its own, for that can take a while."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        """What it returns, within the time of a call."""
         try:
-            await asyncio.wait((task,), timeout=self._timeout_s)
-        finally:
-            task.cancel()
-        if not task.done():
-            raise self._availability.failed(f"it has taken longer than {self._timeout_s:g} s")
-        try:
-            result = task.result()
+            result = await self._within(self._timeout_s, coroutine)
         except (SQLAlchemyError, OSError) as error:
             raise self._failed(error) from error
         self._availability.worked()
         return result
 
+    async def _within(self, timeout_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What it returns, or TimeoutError. It is given up in a task of its own, for that can take a while."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait((task,), timeout=timeout_s)
+        finally:
+            task.cancel()
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # nobody else asks, where the caller has left
+
+    def _is_late(self, error: Exception) -> bool:
+        """Whether a search was not done in time."""
+        if isinstance(error, DBAPIError):
+            return self.dialect.is_late(error)
+        return isinstance(error, TimeoutError | PoolTimeoutError)
 
     def _failed(self, error: Exception) -> Exception:
         reason = self._ailment(error)
@@ -208,13 +246,13 @@ class NetworkedDatabase:
             **pool,
         )
 
-    def _pool(self, isolation_level: IsolationLevel, size: int) -> AsyncEngine:
+    def _pool(self, isolation_level: IsolationLevel, size: int, *, timeout_s: float) -> AsyncEngine:
         engine = self._engine(
             isolation_level,
-            timeout_s=self._timeout_s,
+            timeout_s=timeout_s,
             pool_size=size,
             max_overflow=0,
-            pool_timeout=self._timeout_s,
+            pool_timeout=timeout_s,
             pool_recycle=RECYCLE_S,
         )
         ping_idle(engine.sync_engine)

@@ -32,11 +32,13 @@ from penstock_server.store.sql.database import ROWS_AT_ONCE, Changes
 from penstock_server.store.sql.databases import tls
 from penstock_server.store.sql.databases.listener import Listener
 from penstock_server.store.sql.databases.url import option
-from penstock_server.store.sql.history.newest import newest
+from penstock_server.store.sql.history.newest import IndexUse, newest
 from penstock_server.store.sql.schema import Tables
 
 COLLISIONS = ("23505", "40001", "40P01", "55P03")
 """The key is taken; the row was changed meanwhile; deadlock; the lock is held for too long."""
+LATE = "57014"
+"""The query has taken longer than it may, or an administrator has ended it."""
 AILMENTS = {
     "08": "the connection broke",
     "25006": "it is read-only",
@@ -58,11 +60,8 @@ AILMENTS = {
 REFUSED = "28000"
 UNENCRYPTED = ("no encryption", "SSL off")
 """How it says of a connection which it refused that it was not encrypted; from version 14 on, and before."""
-
-
-LOOKED_THROUGH = 5_000
-"""How many of the newest messages a search looks through before it asks the index, which has to sort all that it
-lists. It takes about 10 ms."""
+AVOIDED_S = 0.06
+"""How long a search may look through messages to spare the index, in seconds."""
 
 
 class PostgresqlDialect:
@@ -108,11 +107,10 @@ class PostgresqlDialect:
             connection,
             words,
             looked_at,
-            lambda: indexed,
+            lambda sample: IndexUse(condition=indexed, avoided_s=AVOIDED_S),
             first=first,
             below=below,
             limit=limit,
-            looked_through=LOOKED_THROUGH,
         )
 
     def streamed(self, connection: Connection, statement: Select[Any]) -> Iterable[Row[Any]]:
@@ -153,6 +151,10 @@ class PostgresqlDialect:
     def is_collision(self, error: DBAPIError) -> bool:
         """See `database.Dialect`."""
         return _state(error) in COLLISIONS
+
+    def is_late(self, error: DBAPIError) -> bool:
+        """See `NetworkedDialect`."""
+        return _state(error) == LATE
 
     def ailment(self, error: DBAPIError) -> str:
         """See `database.Dialect`."""

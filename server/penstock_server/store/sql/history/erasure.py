@@ -6,7 +6,7 @@ So nothing is orphaned, and what was begun and cut off can be begun anew.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, or_, select, update
@@ -17,13 +17,14 @@ from penstock_server.store.records import Erased, Role, Scope
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.history.rows import find_session, reachable
 from penstock_server.store.sql.schema import Tables, live
-from penstock_server.store.sql.turns.logs import Logs
+from penstock_server.store.sql.turns.logs import ROWS_WITH_RUNS_MAX, Logs
 
 ROWS_MAX = 500
 """How many rows a transaction removes at most."""
 SESSIONS_MAX = 100
-MESSAGES_MAX = (ROWS_MAX - SESSIONS_MAX) // 3
+MESSAGES_MAX = (ROWS_MAX - SESSIONS_MAX - ROWS_WITH_RUNS_MAX) // 3
 """With each message go its words and, at most, a run."""
+RUNS_MAX = ROWS_MAX - ROWS_WITH_RUNS_MAX
 
 Condition = ColumnElement[bool]
 Said = Row[Any, Any, Any]
@@ -127,6 +128,8 @@ class Erasure:
         runs = self._runs_behind(connection, said)
         if done:
             runs |= self._live_runs(connection, keys)
+        if self._logs.shorten(connection, runs, ROWS_MAX):
+            return Batch(Erased(), False)
         self._remove(connection, said, runs)
         if done:
             connection.execute(delete(table).where(table.c.session_key.in_(keys)))
@@ -139,6 +142,8 @@ class Erasure:
         said = self._said(connection, self._tables.messages.c.session_key == owner.session_key, *conditions)
         # A live run stays: its end is still to be written.
         runs = self._runs_behind(connection, said, self._tables.runs.c.status >= RunStatus.SUCCEEDED.value)
+        if self._logs.shorten(connection, runs, ROWS_MAX):
+            return Batch(Erased(), False)
         self._remove(connection, said, runs)
         self._count_down(connection, said)
         return Batch(Erased(messages=len(said), runs=len(runs)), len(said) < MESSAGES_MAX)
@@ -165,10 +170,7 @@ class Erasure:
         return set(connection.scalars(select(runs.run_key).where(live(self._tables.runs), its)))
 
     def _remove(self, connection: Connection, said: Sequence[Said], runs: set[int]) -> None:
-        if runs:
-            table = self._tables.runs
-            connection.execute(delete(table).where(table.c.run_key.in_(sorted(runs))))
-            self._logs.remove(connection, runs)
+        self._remove_runs(connection, runs)
         if said:
             table = self._tables.messages
             keys = sorted(message.message_key for message in said)
@@ -186,12 +188,19 @@ class Erasure:
 
     def _runs(self, connection: Connection, conditions: Sequence[Condition]) -> Batch:
         runs = self._tables.runs
-        oldest = select(runs.c.run_key).where(*conditions).order_by(runs.c.run_key).limit(ROWS_MAX)
+        oldest = select(runs.c.run_key).where(*conditions).order_by(runs.c.run_key).limit(RUNS_MAX)
         keys = list(connection.scalars(oldest))
+        if self._logs.shorten(connection, keys, ROWS_MAX):
+            return Batch(Erased(), False)
+        self._remove_runs(connection, keys)
+        return Batch(Erased(runs=len(keys)), len(keys) < RUNS_MAX)
+
+    def _remove_runs(self, connection: Connection, keys: Collection[int]) -> None:
+        """Removes runs with their logs: these after the runs, for then nothing is added to them any more."""
         if keys:
-            connection.execute(delete(runs).where(runs.c.run_key.in_(keys)))
+            table = self._tables.runs
+            connection.execute(delete(table).where(table.c.run_key.in_(sorted(keys))))
             self._logs.remove(connection, keys)
-        return Batch(Erased(runs=len(keys)), len(keys) < ROWS_MAX)
 
     def _any_of(self, wanted: Sequence[tuple[int, Role]]) -> Condition:
         messages = self._tables.messages.c

@@ -58,7 +58,7 @@ class SqlMessages:
 
     async def search(self, filter: SearchFilter, after: Cursor | None, size: int) -> Page[MessageRecord]:
         """See `store.Messages`."""
-        return await self._database.read(lambda connection: self._search.page(connection, filter, after, size))
+        return await self._database.search(lambda connection: self._search.page(connection, filter, after, size))
 
     async def of_sessions(
         self, sessions: Sequence[SessionRecord], said: TimeRange, after: Cursor | None, size: int
@@ -71,7 +71,7 @@ class SqlMessages:
             session = by_key[row.session_key]
             return message_record(row, session.session, session.user)
 
-        return await self._database.read(
+        return await self._database.search(
             lambda connection: take(
                 self._database.dialect.streamed(connection, statement),
                 size,

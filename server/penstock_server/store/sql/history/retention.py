@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
-    delete,
     func,
     literal,
     literal_column,
@@ -53,7 +52,7 @@ class SqlRetention:
         return erased if erased.sessions else Erased(runs=await self._expire_runs(key_bound(kept_from)))
 
     async def expire_logs(self, window_s: float) -> int:
-        """See `store.Retention`. What was accepted within the window has not ended before it, and is not looked at."""
+        """See `store.Retention`."""
         ended_before = datetime.now(UTC) - timedelta(seconds=window_s)
         found = await self._database.read(lambda connection: self._logs.expired(connection, ended_before, ROWS_MAX))
         if found:
@@ -94,20 +93,15 @@ class SqlRetention:
         no_turn = runs.c.session_key == 0, runs.c.status >= RunStatus.SUCCEEDED.value
         keys = await self._run_keys(self._runs_swept, end, *no_turn)
         if keys:
-            await self._database.write(lambda connection: self._remove_runs(connection, keys))
+            await self._erasure.runs(runs.c.run_key.in_(keys))
         self._runs_swept = keys[-1] + 1 if keys else end
         return len(keys)
-
-    def _remove_runs(self, connection: Connection, keys: Sequence[int]) -> None:
-        runs = self._tables.runs
-        connection.execute(delete(runs).where(runs.c.run_key.in_(keys)))
-        self._logs.remove(connection, keys)
 
     async def _run_keys(self, first: int, end: int, *conditions: ColumnElement[bool]) -> Sequence[int]:
         runs = self._tables.runs.c
         found = select(runs.run_key).where(runs.run_key >= first, runs.run_key < end, *conditions)
         oldest = found.order_by(runs.run_key).limit(ROWS_MAX)
-        return await self._database.read(lambda connection: connection.scalars(oldest).all())
+        return await self._database.search(lambda connection: connection.scalars(oldest).all())
 
     def _stats(self, connection: Connection) -> StoreStats:
         tables = self._tables

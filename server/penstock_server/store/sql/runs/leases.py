@@ -8,7 +8,7 @@ from penstock_server.runs.events import OnDisconnect, RunStatus
 from penstock_server.store.records import Accepted, Errands, Orphan
 from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.schema import Tables, live, queued
+from penstock_server.store.sql.schema import Tables, live, owned, queued
 from penstock_server.store.sql.turns.runrecords import RunRecords
 
 ADOPTED_AT_ONCE = 100
@@ -74,9 +74,9 @@ class SqlLeases:
         its = table.c.instance == instance
         if (connection.scalar(select(table.c.beat).where(its).with_for_update()) or 0) != beat:
             return ()
-        owned = select(runs).where(live(runs), runs.c.instance == instance)
-        oldest = owned.order_by(runs.c.run_key).limit(ADOPTED_AT_ONCE).with_for_update()
-        rows = connection.execute(oldest).all()
+        # Ordered by no index: SQLite would read all runs in their order, hoping to find live ones soon.
+        oldest = select(runs).where(owned(runs, instance)).order_by(runs.c.run_key + 0).limit(ADOPTED_AT_ONCE)
+        rows = connection.execute(oldest.with_for_update()).all()
         if rows:
             taken = update(runs).where(runs.c.run_key.in_([row.run_key for row in rows]))
             connection.execute(taken.values(instance=self._instance, attempt=runs.c.attempt + 1))
@@ -100,9 +100,8 @@ class SqlLeases:
 
     def _errands(self, connection: Connection) -> Errands:
         runs, before = self._tables.runs, self._tables.runs.alias("before")
-        own = runs.c.instance == self._instance
-        cancel = select(runs.c.run).where(live(runs), own, runs.c.cancel_requested == 1)
+        cancel = select(runs.c.run).where(owned(runs, self._instance), runs.c.cancel_requested == 1)
         blocked = exists().where(live(before), before.c.session_key == runs.c.session_key, before.c.turn < runs.c.turn)
-        waiting = select(runs.c.run).where(queued(runs), own)
+        waiting = select(runs.c.run).where(queued(runs), runs.c.instance == self._instance)
         start = waiting.where(~and_(runs.c.turn > 0, blocked)).order_by(runs.c.run_key)
         return Errands(cancel=connection.scalars(cancel).all(), start=connection.scalars(start).all())

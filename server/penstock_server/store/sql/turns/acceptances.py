@@ -1,4 +1,4 @@
-"""Runs that are accepted: the run, its session, the user's message, and the rounds that it starts with."""
+"""Runs that are accepted: the run, its session, and the user's message."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from penstock_server.errors import Failure, SessionNotFound
-from penstock_server.runs.events import RunStatus
+from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Role, RunRecord, Scope
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
@@ -15,7 +15,6 @@ from penstock_server.store.sql.keys import Keys, to_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.claims import Claims
 from penstock_server.store.sql.turns.queues import Queue, Queues
-from penstock_server.store.sql.turns.rounds import Rounds
 from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
 
@@ -40,7 +39,6 @@ class Acceptances:
         dialect: Dialect,
         keys: Keys,
         queues: Queues,
-        rounds: Rounds,
         *,
         instance: str,
         idempotency_window_s: float,
@@ -49,7 +47,6 @@ class Acceptances:
         self._instance = instance
         self._dialect = dialect
         self._channel = tables.channel
-        self._rounds = rounds
         self._queues = queues
         self._locks = SessionLocks(tables, dialect)
         self._claims = Claims(tables, dialect, idempotency_window_s)
@@ -79,10 +76,28 @@ class Acceptances:
         batch.outcomes |= self._claims.claim(connection, keyed, batch.rows)
         return batch
 
+    def interrupted(
+        self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: Mapping[str, Locked]
+    ) -> set[int]:
+        """The keys of the runs that may have to be asked to end, for the caller to lock.
+
+        Args:
+            sessions: the sessions that exist, locked.
+        """
+        interrupting = [
+            each.session
+            for each in batch.undecided(acceptances)
+            if each.on_busy is OnBusy.INTERRUPT and each.session in sessions
+        ]
+        live = self._queues.live(connection, {sessions[name].session_key for name in interrupting})
+        return {run.run_key for runs in live.values() for run in runs}
+
     def write(
         self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: dict[str, Locked]
     ) -> list[Outcome]:
         """Writes what has no outcome yet, but for the messages: `batch.said` has them for the caller to add.
+
+        The outcomes come without rounds.
 
         Args:
             sessions: the sessions that exist, locked; those that are made here join them. The caller writes them back.
@@ -95,7 +110,7 @@ class Acceptances:
             self._accept(each, session, queues.get(session.session_key) if session else None, batch)
         self._write_runs(connection, new, batch)
         self._interrupt(connection, {run for queue in queues.values() for run in queue.interrupted})
-        return [self._with_rounds(connection, each, batch.outcomes[each.run]) for each in acceptances]
+        return [batch.outcomes[each.run] for each in acceptances]
 
     def _written_before(self, connection: Connection, acceptances: Sequence[Acceptance]) -> dict[str, Outcome]:
         rows = connection.execute(self._find, {"runs": [each.run for each in acceptances]})
@@ -193,13 +208,6 @@ class Acceptances:
         if run_keys:
             connection.execute(self._request_cancel, {"keys": sorted(run_keys)})
             self._dialect.notify(connection, self._channel)
-
-    def _with_rounds(self, connection: Connection, acceptance: Acceptance, outcome: Outcome) -> Outcome:
-        question = acceptance.question
-        if not isinstance(outcome, Accepted) or question is None or outcome.status is RunStatus.QUEUED:
-            return outcome
-        rounds = self._rounds.before(connection, outcome, question.history_rounds_max)
-        return replace(outcome, rounds=rounds) if rounds else outcome
 
     def _row(self, acceptance: Acceptance) -> dict[str, Any]:
         key = acceptance.idempotency

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select
 
 from penstock_server.runs.events import Event, RunStatus
 from penstock_server.store.sql import documents
@@ -17,6 +17,8 @@ BATCH_EVENTS_MAX = 64
 """How many events a row holds at most."""
 BATCH_CHARS_MAX = 64 * 1024
 """How long a row is at most, unless it is a single event: who reads it has it in memory whole."""
+ROWS_WITH_RUNS_MAX = 100
+"""How many rows of logs go in the transaction that removes their runs."""
 
 
 class Logs:
@@ -29,18 +31,15 @@ class Logs:
             tables.events.c.run_key == bindparam("key"), tables.events.c.first_sequence <= bindparam("last")
         )
         runs, events = tables.runs.c, tables.events.c
-        self._expired = (
+        self._oldest = (
             select(events.run_key, events.first_sequence)
-            .join_from(tables.events, tables.runs, runs.run_key == events.run_key, isouter=True)
-            .where(
-                events.run_key < bindparam("accepted_before"),
-                or_(
-                    runs.run_key.is_(None),
-                    and_(runs.status >= RunStatus.SUCCEEDED.value, runs.end_time_us < bindparam("ended_before_us")),
-                ),
-            )
+            .where(events.run_key > bindparam("after"), events.run_key < bindparam("below"))
             .order_by(events.run_key, events.first_sequence)
             .limit(bindparam("rows_max"))
+        )
+        self._kept = select(runs.run_key).where(
+            runs.run_key.in_(bindparam("keys", expanding=True)),
+            or_(runs.status < RunStatus.SUCCEEDED.value, runs.end_time_us >= bindparam("ended_from_us")),
         )
 
     def add(self, connection: Connection, added: Sequence[tuple[LockedRun, Sequence[Event]]]) -> None:
@@ -59,11 +58,38 @@ class Logs:
         if run_keys:
             connection.execute(delete(self._events).where(self._events.c.run_key.in_(sorted(run_keys))))
 
+    def shorten(self, connection: Connection, run_keys: Collection[int], rows_max: int) -> bool:
+        """Removes the beginning of logs that are to be removed, `rows_max` rows, where they have more than a few.
+
+        Returns:
+            Whether it did; else they are short enough to be removed with their runs (`ROWS_WITH_RUNS_MAX`).
+        """
+        first = select(self._events.c.run_key, self._events.c.first_sequence).where(
+            self._events.c.run_key.in_(sorted(run_keys))
+        )
+        ordered = first.order_by(self._events.c.run_key, self._events.c.first_sequence).limit(rows_max)
+        rows = connection.execute(ordered).all() if run_keys else ()
+        if len(rows) <= ROWS_WITH_RUNS_MAX:
+            return False
+        self.remove_batches(connection, [(row.run_key, row.first_sequence) for row in rows])
+        return True
+
     def expired(self, connection: Connection, ended_before: datetime, rows_max: int) -> Sequence[tuple[int, int]]:
-        """Batches of runs that ended before this, or are gone, by run and first number; the oldest runs' first."""
-        times = {"accepted_before": key_bound(ended_before), "ended_before_us": to_us(ended_before)}
-        rows = connection.execute(self._expired, times | {"rows_max": rows_max})
-        return [(row.run_key, row.first_sequence) for row in rows]
+        """Batches of runs that ended before this, or are gone, by run and first number; those of the oldest runs.
+
+        What was accepted later has not ended before this, and is not looked at. What is to stay is passed over, by no
+        join: a database might look through all runs for the few that have a log.
+        """
+        after, below, ended_from_us = 0, key_bound(ended_before), to_us(ended_before)
+        while True:
+            some = {"after": after, "below": below, "rows_max": rows_max}
+            rows = connection.execute(self._oldest, some).all()
+            keys = sorted({row.run_key for row in rows})
+            kept = set(connection.scalars(self._kept, {"keys": keys, "ended_from_us": ended_from_us}))
+            expired = [(row.run_key, row.first_sequence) for row in rows if row.run_key not in kept]
+            if expired or len(rows) < rows_max:
+                return expired
+            after = keys[-1]
 
     def remove_batches(self, connection: Connection, batches: Sequence[tuple[int, int]]) -> None:
         """Removes batches, with those before them."""

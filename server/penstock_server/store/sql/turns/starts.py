@@ -10,18 +10,16 @@ from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Accepted, Start
 from penstock_server.store.sql.keys import to_us
 from penstock_server.store.sql.schema import Tables
-from penstock_server.store.sql.turns.queues import Queues
-from penstock_server.store.sql.turns.rounds import Rounds
+from penstock_server.store.sql.turns.queues import LiveRun, Queues
 from penstock_server.store.sql.turns.runlocks import LockedRun
 
 
 class Starts:
     """Writes batches of starts."""
 
-    def __init__(self, tables: Tables, queues: Queues, rounds: Rounds) -> None:
+    def __init__(self, tables: Tables, queues: Queues) -> None:
         runs = tables.runs
         self._queues = queues
-        self._rounds = rounds
         self._update = (
             update(runs)
             .where(runs.c.run_key == bindparam("key"))
@@ -31,7 +29,7 @@ class Starts:
     def write(
         self, connection: Connection, starts: Sequence[Start], runs: Mapping[int, LockedRun]
     ) -> list[Accepted | None]:
-        """Lets those begin that may. The endings of the same transaction have been written before.
+        """Lets those begin that may; the outcomes come without rounds. Endings must have been written before.
 
         Args:
             runs: the runs that exist, locked.
@@ -46,18 +44,16 @@ class Starts:
                 outcomes.append(None)
                 continue
             # One that executes already was let begin by the same write before.
-            if run.status is RunStatus.QUEUED:
-                if any(live.turn < accepted.turn for live in queues.get(accepted.session_key, ()) if accepted.turn):
-                    outcomes.append(replace(accepted, status=RunStatus.QUEUED, rounds=()))
-                    continue
+            if run.status is RunStatus.QUEUED and not _blocked(accepted, queues):
                 run.status = RunStatus.RUNNING
                 begun.append({"key": run.run_key, "new_start_time_us": to_us(each.start_time)})
-            outcomes.append(self._running(connection, each))
+            outcomes.append(replace(accepted, status=run.status))
         if begun:
             connection.execute(self._update, begun)
         return outcomes
 
-    def _running(self, connection: Connection, start: Start) -> Accepted:
-        accepted = start.accepted
-        rounds = self._rounds.before(connection, accepted, start.history_rounds_max)
-        return replace(accepted, status=RunStatus.RUNNING, rounds=rounds)
+
+def _blocked(accepted: Accepted, queues: Mapping[int, Sequence[LiveRun]]) -> bool:
+    """Whether a run before this one is live in its session."""
+    live = queues.get(accepted.session_key, ()) if accepted.turn else ()
+    return any(run.turn < accepted.turn for run in live)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from penstock_server.errors import Failure, StoreUnavailable
+from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Appending, Ending, RunRecord, Start
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.keys import Keys
@@ -46,14 +48,15 @@ class SqlTurns:
 
     def __init__(self, database: Database, tables: Tables, *, instance: str, idempotency_window_s: float) -> None:
         dialect, keys, logs = database.dialect, Keys(), Logs(tables)
-        queues, rounds = Queues(tables), Rounds(tables)
+        queues = Queues(tables)
         self._run_locks = RunLocks(tables, dialect)
         self._session_locks = SessionLocks(tables, dialect)
         self._sayings = Sayings(tables, dialect, keys)
-        self._starts = Starts(tables, queues, rounds)
+        self._rounds = Rounds(tables)
+        self._starts = Starts(tables, queues)
         self._endings = Endings(tables, dialect, logs)
         self._acceptances = Acceptances(
-            tables, dialect, keys, queues, rounds, instance=instance, idempotency_window_s=idempotency_window_s
+            tables, dialect, keys, queues, instance=instance, idempotency_window_s=idempotency_window_s
         )
         self._withdrawals = Withdrawals(tables, dialect, logs)
         self._commits: GroupCommit[Write, Outcome] = GroupCommit(database, self._write)
@@ -107,7 +110,8 @@ class SqlTurns:
         withdrawals = [each for each in writes if isinstance(each, Withdrawal)]
         batch = self._acceptances.claim(connection, acceptances, repeated=repeated)
         sessions = self._session_locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
-        runs = self._run_locks.lock(connection, {each.run_key for each in _executed(starts, endings)})
+        interrupted = self._acceptances.interrupted(connection, acceptances, batch, sessions)
+        runs = self._run_locks.lock(connection, interrupted | _executed(starts, endings))
         ended, answers = self._endings.write(connection, endings, runs, sessions)
         started = self._starts.write(connection, starts, runs)
         self._withdrawals.write(connection, withdrawals, sessions)
@@ -115,12 +119,28 @@ class SqlTurns:
         self._sayings.add(connection, [*answers, *batch.said])
         self._session_locks.write(connection, sessions.values())
         outcomes = {Acceptance: iter(accepted), Start: iter(started), Ending: iter(ended)}
-        return [None if isinstance(each, Withdrawal) else next(outcomes[type(each)]) for each in writes]
+        return [
+            None if isinstance(each, Withdrawal) else self._with_rounds(connection, each, next(outcomes[type(each)]))
+            for each in writes
+        ]
+
+    def _with_rounds(self, connection: Connection, write: Write, outcome: Outcome | Failure) -> Outcome | Failure:
+        """A run that begins is told the rounds before it: those, too, that this transaction has completed."""
+        if not isinstance(outcome, Accepted) or outcome.status is not RunStatus.RUNNING:
+            return outcome
+        rounds = self._rounds.before(connection, outcome, _rounds_max(write))
+        return replace(outcome, rounds=rounds) if rounds else outcome
 
 
-def _executed(starts: Sequence[Start], endings: Sequence[Ending]) -> list[Accepted]:
-    """The runs that begin or end."""
-    return [*(each.accepted for each in starts), *(each.accepted for each in endings)]
+def _rounds_max(write: Write) -> int:
+    if isinstance(write, Start):
+        return write.history_rounds_max
+    return write.question.history_rounds_max if isinstance(write, Acceptance) and write.question else 0
+
+
+def _executed(starts: Sequence[Start], endings: Sequence[Ending]) -> set[int]:
+    """The keys of the runs that begin or end."""
+    return {*(each.accepted.run_key for each in starts), *(each.accepted.run_key for each in endings)}
 
 
 def _named(acceptances: Sequence[Acceptance], endings: Sequence[Ending], withdrawals: Sequence[Withdrawal]) -> set[str]:
