@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from tests.robustness.campaign import EXPORT_TIMEOUT_S, seed
 from tests.robustness.runs import checker
-from tests.robustness.runs.effects import EFFECTS_FILE, UPSTREAM_PORT, read
+from tests.robustness.runs.effects import EFFECTS_FILE, UPSTREAM_PORT, Effect, read
 from tests.robustness.runs.events import said, seen
 from tests.robustness.runs.found import Found, Kept
 from tests.robustness.runs.history import STORE, TERMINAL, Event, Fault, History
@@ -127,9 +127,13 @@ class Campaign:
 
         return Found(
             runs={each.run: each for each in await asyncio.gather(*map(kept, runs))},
-            effects=list(read(self._folder / "effects")),
+            effects=self.effects(),
             closed_s=dict(self.upstream.closed_s),
         )
+
+    def effects(self) -> list[Effect]:
+        """What the flows did."""
+        return list(read(self._folder / "effects"))
 
     async def live(self) -> list[str]:
         """The runs that have not ended."""

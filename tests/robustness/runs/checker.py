@@ -78,20 +78,31 @@ def _one_end(history: History, found: Found) -> Iterator[str]:
         if not kept.log or kept.log[-1].status != kept.status:
             yield f"end: run {kept.run} is {kept.status}, and its log ends with {kept.log[-1:]}"
     for reader in history.readers:
-        yield from (f"end: {reader.name} of {reader.run}: {problem}" for problem in reader.problems)
-        ends = [event for event in reader.events if event.kind == FINISHED]
-        if len(ends) > 1 or (ends and reader.events[-1].kind != FINISHED):
-            yield f"end: {reader.name} of {reader.run} was told {len(ends)} ends, or more after one"
-        if reader.run and not reader.left and not ends:
-            yield f"end: {reader.name} of {reader.run} was never told the end"
-        if ends and (kept := found.runs.get(reader.run)) and ends[0].status != kept.status:
-            yield f"end: {reader.name} of {kept.run} was told {ends[0].status}, and it is {kept.status}"
-    for told in (*history.requests, *history.cancels):
-        if told.status and (kept := found.runs.get(told.run)) and told.status != kept.status:
-            yield f"end: a call was answered {told.status}, and run {kept.run} is {kept.status}"
+        yield from _told_once(reader, found.runs.get(reader.run))
+    told = [(each.run, each.status) for each in history.requests] + [
+        (each.run, each.status) for each in history.cancels
+    ]
+    for run, status in told:
+        if status and run in found.runs and status != found.runs[run].status:
+            yield f"end: a call was answered {status}, and run {run} is {found.runs[run].status}"
     for request in history.requests:
-        if request.answer is not None and (kept := found.runs.get(request.run)) and request.answer != kept.answer:
-            yield f"end: a call was answered {request.answer!r}, and run {kept.run} has {kept.answer!r}"
+        if (
+            request.answer is not None
+            and request.run in found.runs
+            and request.answer != found.runs[request.run].answer
+        ):
+            yield f"end: a call was answered {request.answer!r}, and it is run {found.runs[request.run]}"
+
+
+def _told_once(reader: Reader, kept: Kept | None) -> Iterator[str]:
+    yield from (f"end: {reader.name} of {reader.run}: {problem}" for problem in reader.problems)
+    ends = [event for event in reader.events if event.kind == FINISHED]
+    if len(ends) > 1 or (ends and reader.events[-1].kind != FINISHED):
+        yield f"end: {reader.name} of {reader.run} was told {len(ends)} ends, or more after one"
+    if not ends and not reader.left:
+        yield f"end: {reader.name} of {reader.run} was never told the end"
+    if ends and kept is not None and ends[0].status != kept.status:
+        yield f"end: {reader.name} of {kept.run} was told {ends[0].status}, and it is {kept.status}"
 
 
 def _events(history: History, found: Found, works: Works) -> Iterator[str]:

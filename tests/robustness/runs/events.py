@@ -19,7 +19,7 @@ def seen(entries: Iterable[RunEvent]) -> Iterable[Event]:
 
 def said(run: Run) -> str:
     """What a run has said."""
-    return run.outputs[OUTPUT[run.flow]] if OUTPUT[run.flow] in run.outputs else ""  # type: ignore[return-value]
+    return str(dict(run.outputs).get(OUTPUT[run.flow], ""))
 
 
 def _seen(entry: RunEvent, now: float) -> Event:

@@ -121,4 +121,4 @@ class History:
     @property
     def runs(self) -> set[str]:
         """The runs that were accepted."""
-        return {each.run for each in (*self.requests, *self.readers) if each.run}
+        return {each.run for each in self.requests if each.run}
