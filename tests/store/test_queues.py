@@ -3,11 +3,13 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import cycle
+from typing import Any
 
 import pytest
 from tests.store.records import accept, acceptance, append, deltas, ending, start, take_turn
 
-from penstock_server.errors import SessionBusy, SessionNotFound, TooManyRuns
+from penstock_server.errors import SessionBusy, SessionNotFound, StoreUnavailable, TooManyRuns
 from penstock_server.ids import new_id
 from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Scope
@@ -248,3 +250,37 @@ async def test_a_run_that_brings_its_history_keeps_it_in_its_row(store: SqlStore
     record = await store.runs.get(brought.run)
     assert record is not None
     assert record.inputs == brought.inputs
+
+
+@pytest.fixture
+def unknown(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database commits every second transaction without saying so."""
+    write, silent = store.database.write, cycle((True, False))
+
+    async def commit(work: Any) -> Any:
+        result = await write(work)
+        if next(silent):
+            raise StoreUnavailable("the connection broke")
+        return result
+
+    monkeypatch.setattr(store.database, "write", commit)
+
+
+@pytest.mark.usefixtures("unknown")
+async def test_what_was_committed_unheard_is_done_once_and_told_as_it_is(store: SqlStore) -> None:
+    [(first, one), (second, two)] = await queue(store, 2, key="", sequence_reserved=8)
+    assert [(each.status, each.turn, each.attempt) for each in (one, two)] == [(RUNNING, 1, 1), (QUEUED, 2, 1)]
+    assert await append(store, one, deltas(1, 4), reserved=16)
+    assert await store.turns.finish(ending(first, one, last_sequence=7, events=deltas(3, 6)))
+    begun = await start(store, two)
+    assert begun is not None
+    assert (begun.status, [each.outputs for each in begun.rounds]) == (RUNNING, [{"answer": "hi"}])
+    keyed = await accept(store, acceptance("k", session=first.session, key="k"))
+    assert (keyed.status, keyed.turn) == (QUEUED, 3)
+    interrupting = await accept(store, acceptance("i", session=first.session, on_busy=OnBusy.INTERRUPT))
+    assert (interrupting.status, interrupting.turn) == (QUEUED, 4)
+    assert second.run in (await store.leases.errands()).cancel
+    page = await store.runs.log(first.run, 0)
+    assert page is not None
+    assert [each.sequence for each in page.events] == [1, 2, 3, 4, 5, 6]
+    assert (await store.sessions.get(first.session, Scope())).message_count == 5

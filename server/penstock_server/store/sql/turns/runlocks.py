@@ -60,7 +60,7 @@ class RunLocks:
             )
             .where(runs.c.run_key.in_(bindparam("keys", expanding=True)))
             .order_by(runs.c.run_key)
-            .with_for_update(of=runs)
+            .with_for_update()
         )
 
     def lock(self, connection: Connection, run_keys: Collection[int]) -> dict[int, LockedRun]:
