@@ -22,6 +22,7 @@ from tests.robustness.runs.history import (
     History,
     Reader,
 )
+from tests.robustness.runs.story import story
 
 FLUSHED_S = 0.2
 """How far what is stored may be behind what was told. The promise."""
@@ -38,7 +39,9 @@ def check(history: History, found: Found) -> None:
     """Fails unless every promise was kept."""
     broken = violations(history, found)
     shown = "\n".join(broken[:SHOWN_MAX])
-    assert not broken, f"{len(broken)} promises broken in {len(found.runs)} runs:\n{shown}"
+    assert not broken, (
+        f"{len(broken)} promises broken in {len(found.runs)} runs:\n{shown}\n{story(history, found, broken[0])}"
+    )
 
 
 def violations(history: History, found: Found) -> list[str]:

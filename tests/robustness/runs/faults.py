@@ -32,17 +32,15 @@ async def freeze(victim: Instance, for_s: float = FROZEN_S) -> None:
 
 
 async def die_at(campaign: Campaign, victim: Instance, place: str, times: int) -> None:
-    """Starts an instance that dies at a failpoint; returns when it has, and lives again."""
+    """Kills an instance, lets it live until it dies at a failpoint, and lets it live again."""
     await victim.kill()
-    await victim.start({"PENSTOCK_FAILPOINTS": f"{place}=kill@{times}"})
-    if place.startswith("adoption"):
-        others = [each for each in campaign.instances if each is not victim]
-        await others[0].kill()
-        await wait_for_death(victim, place)
-        await asyncio.gather(victim.start(), others[0].start())
-    else:
-        await wait_for_death(victim, place)
-        await victim.start()
+    # It may come to the place while it starts: it ends what the life before has left.
+    await victim.start({"PENSTOCK_FAILPOINTS": f"{place}=kill@{times}"}, may_die=True)
+    others = [each for each in campaign.instances if each is not victim and place.startswith("adoption")]
+    for each in others:
+        await each.kill()  # there is nothing to take over but from the dead
+    await wait_for_death(victim, place)
+    await asyncio.gather(*(each.start() for each in (victim, *others)))
 
 
 async def wait_for_death(victim: Instance, place: str) -> None:

@@ -65,11 +65,12 @@ class Instance:
             self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port or self.port}", options=OPTIONS)
         return self._channel
 
-    async def start(self, env: Mapping[str, str] | None = None) -> None:
+    async def start(self, env: Mapping[str, str] | None = None, *, may_die: bool = False) -> None:
         """Begins a life.
 
         Args:
             env: what the environment of this life has besides.
+            may_die: whether it may die before it is ready.
         """
         command = [
             "server", "tests.robustness.runs.flows:chat", "tests.robustness.runs.flows:tell",
@@ -78,7 +79,12 @@ class Instance:
         ]  # fmt: skip
         env = {"PENSTOCK_TOKENS": TOKEN, "PYTHONPATH": str(REPOSITORY), **self._env, **(env or {})}
         life = penstock(*command, folder=self._folder, cwd=HERE, env=env, program=self._program)
-        self.service = await asyncio.to_thread(self._lives.enter_context, life)
+        try:
+            self.service = await asyncio.to_thread(self._lives.enter_context, life)
+        except AssertionError:
+            if not may_die:
+                raise
+            self.service = None
 
     async def kill(self) -> float:
         """Ends it as a crash would; returns when."""
@@ -90,7 +96,9 @@ class Instance:
         return now
 
     def died(self, at_s: float) -> None:
-        """Writes down that the process is dead."""
+        """Writes down that the process is dead. One that was never ready has done nothing for anybody."""
+        if self.service is None:
+            return
         self._history.faults.append(Fault(kind=KILLED, process=self.process, began_s=at_s))
 
     @asynccontextmanager
