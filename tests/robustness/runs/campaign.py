@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Campaign:
         given: fixed fields of every planned call.
         program: what starts an instance, instead of `python -m penstock`.
         env: what the instances' environment has besides.
+        env_of_last: what that of the last one has besides.
+        fronted: whether a network that can be cut leads to each instance.
     """
 
     def __init__(
@@ -55,16 +57,22 @@ class Campaign:
         given: dict[str, Any] | None = None,
         program: Sequence[str] = PENSTOCK,
         env: Mapping[str, str] | None = None,
+        env_of_last: Mapping[str, str] | None = None,
+        fronted: bool = False,
     ) -> None:
         begin = seed()
         print(f"ROBUSTNESS_SEED={begin}")
         self.history = History()
         self.plan = Plan(seed=begin, given=given or {})
         self.random = self.plan.faults()
-        self.network: Network | None = None
+        self.stores = [store] * instances
+        """The address of the store, for each instance."""
+        self.fronts: list[Network] = []
+        """The networks that lead to the instances."""
+        self._fronted = fronted
         self._folder = folder
-        self._stores = [store] * instances
         self._env = {EFFECTS_FILE: str(folder / "effects"), **(env or {})}
+        self._env_of_last = env_of_last or {}
         self._program = program
         self._next_call = 1
         self.upstream = Upstream()
@@ -73,22 +81,28 @@ class Campaign:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The instances live within the block."""
-        async with self.upstream:
-            env = {**self._env, UPSTREAM_PORT: str(self.upstream.port)}
-            for number, store in enumerate(self._stores):
-                folder = self._folder / f"instance-{number}"
-                self.instances.append(Instance(folder, store, self.history, env=env, program=self._program))
-            try:
-                await self.instances[0].start()  # one alone makes the tables
-                await asyncio.gather(*(each.start() for each in self.instances[1:]))
-                yield
-            finally:
-                for each in self.instances:
-                    await each.close()
+        async with self.upstream, AsyncExitStack() as stack:
+            for number in range(len(self.stores)):
+                instance = self._instance(number)
+                stack.push_async_callback(instance.close)
+                self.instances.append(instance)
+                if self._fronted:
+                    self.fronts.append(await stack.enter_async_context(Network(instance.port)))
+            await self.instances[0].start()  # one alone makes the tables
+            await asyncio.gather(*(each.start() for each in self.instances[1:]))
+            yield
+
+    def _instance(self, number: int) -> Instance:
+        env = {**self._env, UPSTREAM_PORT: str(self.upstream.port)}
+        if number == len(self.stores) - 1:
+            env |= self._env_of_last
+        folder = self._folder / f"instance-{number}"
+        return Instance(folder, self.stores[number], self.history, env=env, program=self._program)
 
     def channel(self, at: int) -> grpc.aio.Channel:
         """See `callers.Doors`."""
-        return self.instances[at % len(self.instances)].channel()
+        number = at % len(self.instances)
+        return self.instances[number].channel(self.fronts[number].port if self.fronts else 0)
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator[Traffic]:
@@ -106,13 +120,14 @@ class Campaign:
         finally:
             self.history.faults.append(Fault(kind=STORE, began_s=began_s, ended_s=time.monotonic()))
 
-    async def check(self) -> None:
-        """Fails unless every promise was kept. No call may be under way."""
+    async def check(self) -> Found:
+        """Fails unless every promise was kept; returns what there is. No call may be under way."""
         found = await self.found()
         statuses = Counter(kept.status for kept in found.runs.values())
         events = sum(len(reader.events) for reader in self.history.readers)
         print(f"{len(found.runs)} runs {dict(statuses)}, {len(self.history.readers)} readers of {events} events")
         checker.check(self.history, found)
+        return found
 
     async def found(self) -> Found:
         """What there is, once nothing is live any more, or ought to be."""
