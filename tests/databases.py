@@ -113,7 +113,8 @@ class MariaDb(DatabaseServer):
         me = f"--user={_my_name()}"
         install = [_binary("mariadb-install-db"), "--no-defaults", me, f"--datadir={folder / 'data'}"]
         options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-        _run([*install, *options, *self._safety()])
+        (folder / "tmp").mkdir()
+        _run([*install, *options, *self._own(), *self._safety()])
 
     def accepts(self) -> bool:
         """See DatabaseServer. The server is the first to speak; while it recovers, it does not listen."""
@@ -145,8 +146,13 @@ class MariaDb(DatabaseServer):
             "--skip-name-resolve",
             "--performance-schema=OFF",
             "--max-connections=200",
+            *self._own(),
             *self._safety(),
         ]
+
+    def _own(self) -> Sequence[str]:
+        # A server that starts removes the temporary tables that it finds, and so would remove those of another.
+        return (f"--tmpdir={self.folder / 'tmp'}",)
 
     def _safety(self) -> Sequence[str]:
         return () if self.durable else ("--innodb-flush-method=nosync", "--innodb-doublewrite=OFF")

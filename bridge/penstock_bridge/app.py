@@ -1,6 +1,7 @@
 """The bridge: a running HTTP listener in front of a gRPC channel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from socket import socket
 
 import grpc
 
@@ -43,13 +44,16 @@ class Bridge:
             self._dispatcher.add("GET", parse(path), local, head=True)
         self._listener = Listener(self._dispatcher, config)
 
-    async def start(self) -> None:
+    async def start(self, sockets: Sequence[socket] = ()) -> None:
         """Listens.
+
+        Args:
+            sockets: bound ones to listen on, which other processes may share; none to bind the address of the config.
 
         Raises:
             OSError: the address is in use, or none of this machine's.
         """
-        await self._listener.start()
+        await self._listener.start(sockets)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """The HTTP/1.1 listener: aiohttp's connections, with our limits and our error bodies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from socket import socket
 from typing import Any
 
 from aiohttp import web
@@ -26,20 +27,23 @@ class Listener:
         self._handler = handler
         self._config = config
         self._runner: web.ServerRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._sites: list[web.BaseSite] = []
         self._address: tuple[str, int] | None = None
 
-    async def start(self) -> None:
+    async def start(self, sockets: Sequence[socket] = ()) -> None:
         """Listens.
+
+        Args:
+            sockets: bound ones to listen on; none to bind the address of the config.
 
         Raises:
             OSError: the address is in use, or none of this machine's.
         """
         self._runner = web.ServerRunner(_Server(self._handler, self._config), shutdown_timeout=_CLOSE_S)
         await self._runner.setup()
-        host, _, port = self._config.http.rpartition(":")
-        self._site = web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=False)
-        await self._site.start()
+        for site in self._made_sites(self._runner, sockets):
+            self._sites.append(site)
+            await site.start()
         host, bound = self._runner.addresses[0][:2]
         self._address = (str(host), int(bound))
 
@@ -52,15 +56,20 @@ class Listener:
 
     async def refuse_connections(self) -> None:
         """Takes no new connection; those that are open stay."""
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        while self._sites:
+            await self._sites.pop().stop()
 
     async def stop(self) -> None:
         """Ends everything."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    def _made_sites(self, runner: web.ServerRunner, sockets: Sequence[socket]) -> Sequence[web.BaseSite]:
+        if sockets:
+            return [web.SockSite(runner, each) for each in sockets]
+        host, _, port = self._config.http.rpartition(":")
+        return [web.TCPSite(runner, host.strip("[]"), int(port), reuse_port=False)]
 
 
 class _Server(web.Server):

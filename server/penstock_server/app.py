@@ -87,11 +87,12 @@ class Server:
         self.address = config.grpc
         """Where the server listens, with the port that it was given; known after `start`."""
 
-    async def start(self, *, listen: bool = True) -> None:
+    async def start(self, *, listen: bool = True, share_port: bool = False) -> None:
         """Begins to answer: on its address, and in process through `channel`.
 
         Args:
             listen: False opens no socket at all.
+            share_port: let other processes of this user listen on the port as well; each connection is then one's.
 
         Raises:
             StartError: the address cannot be listened on, or the store does not answer.
@@ -101,7 +102,7 @@ class Server:
         except StoreUnavailable as failure:
             raise StartError(f"the store does not answer: {failure.message}") from None
         if listen:
-            self._server = self._listening_server()
+            self._server = self._listening_server(share_port)
             await self._server.start()
         if self._sweeper is not None:
             self._sweeper.start()
@@ -153,20 +154,20 @@ class Server:
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
         runs = RunService(self._runs, config.write_timeout_s)
         run_pb2_grpc.add_RunServiceServicer_to_server(runs, methods)  # type: ignore[arg-type]
-        history = HistoryService(History(self._store))
+        history = HistoryService(History(self._store), config.answer_bytes_max)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(history, methods)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         names = (*methods.services, REFLECTION_SERVICE)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), methods)
         return methods
 
-    def _listening_server(self) -> grpc.aio.Server:
+    def _listening_server(self, share_port: bool) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(
             interceptors=self._interceptors,
             maximum_concurrent_rpcs=config.calls_max,
             options=(
-                ("grpc.so_reuseport", 0),  # or a second server would silently share the port
+                ("grpc.so_reuseport", int(share_port)),  # gRPC's default lets any second server share it unnoticed
                 ("grpc.max_receive_message_length", WIRE_BYTES_FACTOR * config.message_bytes_max),
                 ("grpc.max_metadata_size", config.metadata_bytes_max),
                 ("grpc.max_concurrent_streams", config.calls_max),
@@ -177,7 +178,7 @@ class Server:
         try:
             port = server.add_insecure_port(config.grpc)
         except RuntimeError as error:
-            raise StartError(_cannot_listen(config.grpc)) from error
+            raise StartError(cannot_listen(config.grpc)) from error
         if not config.grpc.startswith("unix:"):
             self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
         return server
@@ -196,7 +197,8 @@ def _sweep_settings(config: ServerConfig) -> SweepSettings:
     )
 
 
-def _cannot_listen(address: str) -> str:
+def cannot_listen(address: str) -> str:
+    """Why there is no server on an address, and what to do."""
     return (
         f"cannot listen on {address} for gRPC: is another server running there, or is the address not this machine's? "
         "Choose another with --grpc HOST:PORT (port 0 takes a free one)"

@@ -41,7 +41,8 @@ class ServerConfig(BaseModel):
     answer_bytes_max: int = Field(
         16 * MEBIBYTE,
         ge=1024,
-        description="The largest message that is sent, in bytes. gRPC clients refuse over 4 MiB unless told otherwise.",
+        description="The largest message that is sent, in bytes. gRPC clients refuse over 4 MiB unless told otherwise. "
+        "A longer answer of a flow is kept whole and listed shortened, so this should be above run_log_bytes_max.",
     )
     metadata_bytes_max: int = Field(
         8 * 1024,
@@ -54,6 +55,13 @@ class ServerConfig(BaseModel):
     )
     connection_idle_s: float = Field(
         600.0, gt=0, description="How long a gRPC connection without calls is kept, in seconds."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="How many processes serve. Limits and pool sizes are those of each; more than one cannot share a "
+        "unix: address.",
     )
     runs_max: int = Field(10_000, ge=1, description="How many runs execute at once, in each process; more wait.")
     user_runs_max: int = Field(
@@ -88,7 +96,7 @@ class ServerConfig(BaseModel):
         description="How much of a run's events may lie unread, in bytes, before the flow has to wait.",
     )
     run_log_bytes_max: int = Field(
-        16 * MEBIBYTE, ge=16 * 1024, description="How much a run may produce in all, in bytes of events."
+        15 * MEBIBYTE, ge=16 * 1024, description="How much a run may produce in all, in bytes of events."
     )
     write_timeout_s: float = Field(
         30.0, gt=0, description="How long a reader may take nothing, in seconds, before its call is given up."

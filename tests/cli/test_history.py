@@ -38,6 +38,7 @@ def stats(cwd: Path) -> dict[str, int]:
 
 def test_a_file_is_imported_once_however_often(tmp_path: Path) -> None:
     write(tmp_path / "chats.jsonl", line(1), line(2))
+    run("db", "upgrade", cwd=tmp_path)
     done = run("history", "import", "chats.jsonl", "--dry-run", cwd=tmp_path)
     assert done.stdout == "Would import 2 messages and 1 new sessions; 0 messages were there already.\n"
     done = run("history", "import", "chats.jsonl", cwd=tmp_path)
@@ -119,7 +120,57 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, args: list[str], complaint:
     assert complaint in refused("history", *args, cwd=tmp_path)
 
 
+@pytest.mark.parametrize("args", [["stats"], ["import", "chats.jsonl", "--dry-run"]])
+@pytest.mark.parametrize(
+    "place", [["--data", "nowhere"], ["--store", "sqlite:///nowhere/chats.db"], ["--store", "sqlite:///nowhere.db"]]
+)
+def test_what_only_looks_makes_nothing_and_names_what_is_missing(
+    tmp_path: Path, args: list[str], place: list[str]
+) -> None:
+    write(tmp_path / "chats.jsonl", line(1))
+    complaint = refused("history", *args, *place, cwd=tmp_path)
+    assert f"there is no store {tmp_path}/nowhere" in complaint
+    assert "penstock db upgrade" in complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["chats.jsonl"]
+
+
+@pytest.mark.parametrize("args", [["stats"], ["import", "chats.jsonl", "--dry-run"]])
+def test_what_only_looks_makes_no_tables(tmp_path: Path, args: list[str]) -> None:
+    write(tmp_path / "chats.jsonl", line(1))
+    run("db", "upgrade", "--service", "other", cwd=tmp_path)
+    assert "penstock db upgrade" in refused("history", *args, cwd=tmp_path)
+    assert run("history", "import", "chats.jsonl", cwd=tmp_path).returncode == 0
+
+
+def test_rows_in_any_order_become_turns_and_those_that_cannot_be_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "mapping.yaml").write_text(MAPPING.replace("unix_s", '"%d.%m.%Y %H:%M"'))
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.execute("CREATE TABLE chats (conversation INTEGER, who TEXT, at TEXT, role TEXT, body TEXT)")
+    said = [
+        (7, "a", "02.01.2024 09:00", "user", "second"),
+        (7, "a", "01.12.2023 10:01", "assistant", "first"),
+        (7, "a", "01.12.2023 10:00", "user", "first"),
+    ]
+    old.executemany("INSERT INTO chats VALUES (?, ?, ?, ?, ?)", said)
+    old.execute("INSERT INTO chats VALUES (8, 'a', '03.01.2024 09:00', 'user', CAST(x'e9' AS TEXT))")
+    old.commit()
+    stopped = run("history", "import", "--mapping", "mapping.yaml", cwd=tmp_path)
+    named = "row conversation='8', at='03.01.2024 09:00': the column 'body' holds no text"
+    assert (stopped.returncode, named in stopped.stderr) == (1, True)
+    done = run("history", "import", "--mapping", "mapping.yaml", "--skip-errors", cwd=tmp_path)
+    assert (
+        done.stdout
+        == "Imported 3 messages and 1 new sessions; 0 messages were there already; 1 could not be imported.\n"
+    )
+    old.execute("INSERT INTO chats VALUES (7, 'a', '02.01.2024 09:01', 'assistant', 'second')")
+    old.commit()
+    old.close()
+    again = run("history", "import", "--mapping", "mapping.yaml", "--skip-errors", cwd=tmp_path)
+    assert again.stdout.startswith("Imported 1 messages and 0 new sessions; 3 messages were there already;")
+
+
 def test_people_are_told_how_much_is_stored(tmp_path: Path) -> None:
+    run("db", "upgrade", cwd=tmp_path)
     words = run("history", "stats", cwd=tmp_path).stdout.split()
     assert words[:6] == ["sessions", "0", "messages", "0", "runs", "0"]
     assert words[-1] == "MiB"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from pydantic import BaseModel, Field
 
-from penstock.flow import Call, current_call
+from penstock.flow import Call, current_call, tool
 from penstock_server.flows.flow import FlowKind
 from penstock_server.flows.problems import ProblemFound
 
@@ -157,6 +157,32 @@ async def test_question_and_chat_history_make_a_chat_flow(flow_of, run):
     assert await run(flow, question="q") == {"answer": "q 0"}
     assert await run(flow, question="q", chat_history=[{}]) == {"answer": "q 1"}
     assert flow_of(plain).spec.kind is FlowKind.STANDARD
+
+
+@tool(history_rounds_max=3)
+def remembering(question: str, chat_history: list[Any]) -> str:
+    return question
+
+
+class Remembering:
+    @tool(history_rounds_max=4)
+    def __call__(self, question: str, chat_history: list[Any]) -> str:
+        return question
+
+
+def test_a_callable_says_how_many_rounds_it_gets(flow_of):
+    assert flow_of(remembering).spec.history_rounds_max == 3
+    assert flow_of(Remembering()).spec.history_rounds_max == 4
+    assert flow_of(tool(plain)).spec.history_rounds_max is None
+
+
+@pytest.mark.parametrize("count", [-1, 1001, True, "many"])
+def test_a_number_of_rounds_that_cannot_be_is_refused(count, flow_of):
+    def chat(question: str, chat_history: list[Any]) -> str:
+        return question
+
+    with pytest.raises(ProblemFound, match="a whole number from 0 to 1000"):
+        flow_of(tool(history_rounds_max=count)(chat))
 
 
 class Both(TypedDict):

@@ -123,3 +123,22 @@ def test_what_is_wrong_is_placed(yaml, text, write):
     with pytest.raises(FlowLoadError) as caught:
         load("shop")
     assert str(caught.value).startswith(text)
+
+
+ASKS = "def chat(question: str, chat_history: list) -> str:\n    return question\n"
+MARKED = f"from penstock.flow import tool\n@tool(history_rounds_max=2)\n{ASKS}"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "rounds"),
+    [("", ASKS, None), ("", MARKED, 2), ("history_rounds_max: 0", ASKS, 0), ("history_rounds_max: 7", MARKED, 7)],
+)
+def test_a_folder_says_how_many_rounds_it_gets_and_goes_before_its_code(said, code, rounds, load_folder):
+    flow = load_folder({"flow.flex.yaml": f"entry: main:chat\n{said}\n", "main.py": code})
+    assert flow.spec.history_rounds_max == rounds
+
+
+@pytest.mark.parametrize("count", ["-1", "1001", "many", "true"])
+def test_a_number_of_rounds_that_cannot_be_is_a_problem(count, load_folder):
+    with pytest.raises(FlowLoadError, match=r"flow.flex.yaml:2:\d+: .*whole number from 0 to 1000"):
+        load_folder({"flow.flex.yaml": f"entry: main:chat\nhistory_rounds_max: {count}\n", "main.py": ASKS})

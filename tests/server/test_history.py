@@ -66,12 +66,21 @@ def by(user: str) -> tuple[tuple[str, str], ...]:
     return (*METADATA, ("chat-user-id", user))
 
 
-async def say(store: SqlStore, turns: int, *, minute: int = 0, user: str = "", session: str = "") -> str:
+async def say(
+    store: SqlStore,
+    turns: int,
+    *,
+    minute: int = 0,
+    user: str = "",
+    session: str = "",
+    answer: str = "hi",
+    flow: str = "chat",
+) -> str:
     """A session that begins, or goes on, with so many turns."""
     for _ in range(turns):
-        asked = acceptance("word", session=session, user=user, create_time=at(minute))
+        asked = acceptance("word", session=session, user=user, create_time=at(minute), flow=flow)
         session = asked.session
-        await store.turns.finish(ending(asked, await accept(store, asked), end_time=at(minute)))
+        await store.turns.finish(ending(asked, await accept(store, asked), answer, end_time=at(minute)))
     return session
 
 
@@ -83,6 +92,11 @@ async def refused(call: Any) -> PenstockError:
 
 async def exported(stream: Any) -> list[list[str]]:
     return [records(batch) async for batch in stream]
+
+
+def turn(session: str, number: int) -> list[str]:
+    """The lines of a session of which one turn is told."""
+    return [session, f"{session} {number}-user", f"{session} {number}-assistant"]
 
 
 def records(batch: Pb) -> list[str]:
@@ -295,6 +309,22 @@ async def test_an_export_may_be_of_a_session_or_a_user_alone(history: Pb, store:
         assert len(batch) == 3
     request = history_pb2.ExportMessagesRequest(session=alices, flow="other")
     assert await exported(history.ExportMessages(request, metadata=METADATA)) == []
+
+
+async def test_an_export_of_a_flow_has_its_messages_wherever_they_were_said(history: Pb, store: SqlStore) -> None:
+    mixed = await say(store, 1, flow="other")
+    await say(store, 1, session=mixed, flow="chat")
+    only = await say(store, 1, minute=1, flow="chat")
+    await say(store, 1, minute=2, flow="other")
+    for request, expected in (
+        (history_pb2.ExportMessagesRequest(flow="chat"), [*turn(mixed, 2), *turn(only, 1)]),
+        (history_pb2.ExportMessagesRequest(flow="chat", session=mixed), turn(mixed, 2)),
+        (history_pb2.ExportMessagesRequest(flow="chat", user="nobody"), []),
+    ):
+        told = [line for batch in await exported(history.ExportMessages(request, metadata=METADATA)) for line in batch]
+        assert told == expected
+    found = await history.ListMessages(history_pb2.ListMessagesRequest(session=mixed, flow="chat"), metadata=METADATA)
+    assert [message.message for message in found.messages] == ["2-user", "2-assistant"]
 
 
 async def test_an_export_survives_what_is_written_meanwhile(history: Pb, store: SqlStore) -> None:

@@ -47,6 +47,41 @@ async def test_another_process_that_writes_for_too_long_fails_the_write(tmp_path
         await db.write(adding(1))
 
 
+async def test_a_write_finds_the_moment_between_those_of_a_process_that_keeps_writing(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with opened(f"sqlite:///{path}") as db:
+        await db.alone("numbers", numbers.create)
+        with writing_without_pause(path):
+            for number in range(30):
+                await db.write(adding(number))
+                await asyncio.sleep(0.05)  # or we would be the busy ones
+        assert await db.read(count) == 30
+
+
+@contextlib.contextmanager
+def writing_without_pause(path: Path) -> Iterator[None]:
+    """Another process, which has the file for ten milliseconds of every eleven."""
+    code = (
+        "import sqlite3, sys, time\n"
+        "other = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\n"
+        "while True:\n"
+        "    other.execute('BEGIN IMMEDIATE')\n"
+        "    print(flush=True)\n"
+        "    time.sleep(0.01)\n"
+        "    other.execute('ROLLBACK')\n"
+        "    again = time.perf_counter() + 0.001\n"
+        "    while time.perf_counter() < again: pass\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        threading.Thread(target=process.stdout.read, daemon=True).start()  # so that it never waits for us
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 async def test_a_file_that_is_damaged_fails_what_meets_the_damage(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     async with opened(f"sqlite:///{path}") as db:

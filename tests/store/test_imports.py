@@ -1,6 +1,6 @@
 """What is imported is added once, however often it comes."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -50,7 +50,7 @@ async def imported(store: SqlStore, entries: Iterable[Entry], *, dry_run: bool =
     return importer.counts, [str(each) for each in refused]
 
 
-async def _each(entries: Iterable[Entry]) -> AsyncIterator[Entry | EntryRefused]:
+async def _each(entries: Iterable[Entry]) -> AsyncGenerator[Entry | EntryRefused]:
     for entry in entries:
         yield entry
 

@@ -4,15 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.store.records import accept, acceptance
 
-from penstock_server.errors import RunInterrupted
-from penstock_server.runs.events import RunStatus
 from penstock_server.store.errors import StoreError
-from penstock_server.store.records import MessageFilter, Scope
 from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.store import SqlStore, StoreSettings
 
@@ -34,27 +31,6 @@ async def test_a_second_instance_on_sqlite_is_refused_and_told_what_to_do(tmp_pa
     await first.close()
     second = another(url, settings)
     await second.open()
-    await second.close()
-
-
-async def test_what_the_instance_before_left_live_is_interrupted_with_an_answer_that_says_so(tmp_path: Path) -> None:
-    url, settings = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
-    first = another(url, settings, "first")
-    await first.open()
-    asked = acceptance("q", sequence_reserved=64)
-    waits, plain = acceptance("w", session=asked.session), acceptance("q", chat=False)
-    for each in (asked, waits, plain):
-        await accept(first, each)
-    await first.close()
-    second = another(url, settings, "second")
-    await second.open()
-    for each in (asked, waits, plain):
-        record = await second.runs.get(each.run)
-        assert record is not None
-        assert (record.status, record.end_time is not None) == (RunStatus.INTERRUPTED, True)
-        assert isinstance(record.error, RunInterrupted)
-    page = await second.messages.page(MessageFilter(scope=Scope(), session=asked.session), None, 10)
-    assert [(each.status, each.content) for each in page.items[1::2]] == [(RunStatus.INTERRUPTED, {})] * 2
     await second.close()
 
 
@@ -88,6 +64,25 @@ async def test_a_killed_instance_gives_the_file_free(running: subprocess.Popen[b
     second = another(url, settings)
     await second.open()
     await second.close()
+
+
+async def test_workers_share_the_file_that_their_supervisor_possesses(tmp_path: Path) -> None:
+    url, alone = f"sqlite:///{tmp_path}/chat.db", StoreSettings(service="test")
+    supervisor = another(url, alone)
+    await supervisor.open()
+    kept = [os.dup(handle) for handle in supervisor.database.possession]
+    await supervisor.close()
+    workers = [another(url, replace(alone, shared=True), name) for name in ("first", "second")]
+    for worker in workers:
+        await worker.open()
+        assert (await worker.retention.stats()).sessions == 0
+        await worker.close()
+    with pytest.raises(StoreError, match=f"is in use by process {os.getpid()}"):
+        await another(url, alone).open()
+    for handle in kept:
+        os.close(handle)
+    await supervisor.open()
+    await supervisor.close()
 
 
 async def test_a_tool_may_use_the_file_beside_the_instance(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ async def test_what_was_said_comes_back_as_it_was(store: SqlStore) -> None:
 
 
 async def test_a_page_of_large_messages_is_cut_short(store: SqlStore) -> None:
-    text = "字" * (PAGE_CHARS_MAX // 2)
+    text = "字" * (PAGE_CHARS_MAX // 2 - 100)
     asked = await take_turn(store, text, text)
     await take_turn(store, text, text, session=asked.session)
     wanted = MessageFilter(scope=EVERYBODY, session=asked.session)
@@ -137,6 +137,12 @@ async def test_a_page_of_large_messages_is_cut_short(store: SqlStore) -> None:
     assert len(page.items) == 2
     assert page.next is not None
     assert len(await walk(store, wanted, 100)) == 4
+
+
+async def test_a_large_message_begins_a_page(store: SqlStore) -> None:
+    asked = await take_turn(store, "small", "x" * PAGE_CHARS_MAX)
+    page = await store.messages.page(MessageFilter(scope=EVERYBODY, session=asked.session), None, 100)
+    assert (places(list(page.items)), page.next) == ([(1, Role.USER)], (1, Role.USER))
 
 
 async def test_a_message_larger_than_a_page_is_a_page(store: SqlStore) -> None:

@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Rating, Role
 
 SESSION = "s" * 32
+OTHER = "t" * 32
 TIME = "2024-05-01T12:00:00.123456Z"
 
 
@@ -46,6 +48,11 @@ def message(**changes: object) -> dict[str, object]:
         "ratingComment": "good",
         "ofALaterVersion": True,
     } | changes
+
+
+def session(**changes: object) -> dict[str, object]:
+    """A session as it is exported."""
+    return {"session": SESSION, "user": "alice", "flow": "chat", "title": "T", "createTime": TIME} | changes
 
 
 def test_a_message_is_read_as_it_was_exported() -> None:
@@ -78,10 +85,38 @@ def test_frames_of_the_bridge_are_read_and_tell_the_end() -> None:
 
 def test_a_message_without_a_user_belongs_to_the_user_of_its_session() -> None:
     session = {"session": SESSION, "user": "alice", "createTime": TIME}
-    entries, _ = read(
-        {"session": session}, {"message": message(user="")}, {"message": message(session="t" * 32, user="")}
-    )
+    entries, _ = read({"session": session}, {"message": message(user="")}, {"message": message(session=OTHER, user="")})
     assert [each.user for each in entries] == ["alice", "alice", ""]
+
+
+@pytest.mark.parametrize("text", ["I", ""])
+def test_a_message_that_was_shortened_is_whole_in_its_content(text: str) -> None:
+    content = {"aside": "In short", "answer": "It is a long answer.", "sources": [1]}
+    entries, _ = read({"message": message(shortened=True, text=text, content=content)})
+    assert (entries[0].text_of, entries[0].content) == ("answer", content)
+
+
+def test_a_line_of_a_session_behind_its_messages_is_refused() -> None:
+    entries, _ = read({"message": message()}, {"session": session()}, {"session": session(session="t" * 32)})
+    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedSession]
+    assert entries[1] == f"line 2: the line of the session {SESSION} must come before those of its messages"
+
+
+def test_a_session_may_be_told_again_when_it_goes_on() -> None:
+    lines = [{"session": session()}, {"message": message()}]
+    entries, _ = read(*lines, {"session": session(session="t" * 32)}, *lines)
+    assert len([each for each in entries if not isinstance(each, str)]) == 5
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    entries, _ = read("\ufeff" + json.dumps({"message": message()}))
+    assert isinstance(entries[0], ImportedMessage)
+
+
+@pytest.mark.parametrize("form", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_to_be_one(form: str) -> None:
+    file = io.BytesIO(("\ufeff" + json.dumps({"message": message()})).encode(form))
+    assert [str(each) for each in ExportFile(file)] == ["line 1: the file is UTF-16; save it as UTF-8"]
 
 
 def test_an_export_that_failed_says_so() -> None:
@@ -100,7 +135,12 @@ def test_an_export_that_failed_says_so() -> None:
         ({"message": message(session="short")}, "session: is no session id"),
         ({"message": message(user=" alice")}, "user: is no user id"),
         ({"message": message(turn=0)}, "turn: Input should be greater than or equal to 1"),
-        ({"message": message(turn=2**31)}, "turn: Input should be less than or equal to 2147483647"),
+        ({"message": message(turn=10**9 + 1)}, "turn: Input should be less than or equal to 1000000000"),
+        ({"message": message(createTime="0001-01-01T00:00:00+14:00")}, "createTime: lies outside the years 1 to 9999"),
+        ({"session": session(session=OTHER, updateTime="9999-12-31T23:59:59-14:00")}, "updateTime: lies outside"),
+        ({"session": session(retentionDays=36_501)}, "retentionDays: Input should be less than or equal to 36500"),
+        ({"session": session(session=OTHER, metadata={"a": "x" * 16_384})}, "metadata: has 16392 bytes as JSON"),
+        ({"message": message(shortened=True, content={})}, "the export has only its beginning; export again with a"),
         ({"message": message(role="SYSTEM")}, "role: Input should be 'USER' or 'ASSISTANT'"),
         ({"message": message(status="DONE")}, "there is no status 'DONE'"),
         ({"message": message(createTime="yesterday")}, "createTime: "),
@@ -128,7 +168,7 @@ def mapping(**changes: object) -> Mapping:
 async def rows(found: Mapping, *rows: dict[str, object]) -> tuple[list[Any], int]:
     """The entries of rows, errors as their texts; and how many rows were skipped."""
 
-    async def each() -> AsyncIterator[dict[str, object]]:
+    async def each() -> AsyncGenerator[dict[str, object]]:
         for row in rows:
             yield row
 
@@ -180,8 +220,8 @@ async def test_values_within_json_are_reached_by_a_path() -> None:
     )
     value = json.dumps({"type": "human", "data": {"parts": ["no", "yes"]}})
     entries, _ = await rows(found, {"chat": 1, "m": value}, {"chat": 1, "m": "{"})
-    assert (entries[0].text, entries[0].role, entries[0].create_time.year) == ("yes", Role.USER, 2024)
-    assert entries[1] == "row 2: the column 'm' holds no JSON, which its path asks for"
+    assert entries[0] == "row chat='1': the column 'm' holds no JSON, which its path asks for"
+    assert (entries[1].text, entries[1].role, entries[1].create_time.year) == ("yes", Role.USER, 2024)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +237,64 @@ async def test_values_within_json_are_reached_by_a_path() -> None:
         (row(text=b"\xff"), "the column 'text' holds no text"),
         (row(text="\ud800"), "the column 'text' holds no text"),
         (row(who="x" * 256), "the user "),
+        (row(chat="x" * 1025), "the session's name has 1025 characters"),
+        (row(at="0001-01-01T00:00:00+14:00"), "the time cannot be read"),
     ],
 )
 async def test_a_row_that_cannot_be_read_is_named_and_the_rest_goes_on(bad: dict[str, object], complaint: str) -> None:
     entries, _ = await rows(mapping(), row(), bad, row())
-    assert [type(each) for each in entries] == [ImportedMessage, str, ImportedMessage]
-    assert entries[1].startswith(f"row 2: {complaint}"), entries[1]
+    assert [type(each) for each in entries] == [str, ImportedMessage, ImportedMessage]
+    place = f"row chat={str(bad['chat'])[:80]!r}, at={str(bad['at'])!r}"
+    assert entries[0].startswith(f"{place}: {complaint}"), entries[0]
+
+
+IN_ORDER = [
+    ("%d.%m.%Y %H:%M", "at", ["30.11.2023 09:00", "01.12.2023 08:00", "01.12.2023 10:00", "02.01.2024 07:00"]),
+    ("iso", "at", ["2024-05-01T12:00:00+02:00", "2024-05-01 10:30:00", "2024-05-01T11:00Z", "2024-05-01T23:00+11:00"]),
+    ("unix_s", "at", ["999999999", "1000000000", "1000000001.5", "10000000000"]),
+    ("unix_s", {"column": "at", "path": "sent"}, ['{"x": 9, "sent": 1}', '{"sent": 2}', '{"sent": 3}', '{"sent": 10}']),
+]
+
+
+@pytest.mark.parametrize(("form", "column", "values"), IN_ORDER)
+async def test_what_was_said_follows_the_times_and_not_how_they_are_written(
+    form: str, column: object, values: list[str]
+) -> None:
+    columns = {"session": "chat", "time": column, "role": "role", "text": "text"}
+    said = [row(at=at, role=role, text=at) for at, role in zip(values, ["user", "assistant"] * 2, strict=True)]
+    for given in (said, said[::-1], [said[2], said[0], said[3], said[1]]):
+        entries, _ = await rows(mapping(columns=columns, time_format=form), *given)
+        assert [(each.text, each.turn) for each in entries] == list(zip(values, [1, 1, 2, 2], strict=True))
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [[9, 10, 11], ["9", "10", "11"], [b"9", b"10", "b"], [None, 1, 10**30], [Decimal("9.5"), Decimal(10), 11.5]],
+)
+async def test_what_was_said_at_the_same_time_follows_the_order_that_the_mapping_names(ranks: list[object]) -> None:
+    columns = {"session": "chat", "time": "at", "role": "role", "text": "text", "order": "id"}
+    said = [row(id=key, text=str(number)) for number, key in enumerate(ranks)]
+    entries, _ = await rows(mapping(columns=columns), *said[::-1])
+    assert [each.text for each in entries] == ["0", "1", "2"]
+
+
+async def test_what_nothing_orders_stays_as_it_came_and_sessions_come_one_by_one() -> None:
+    said = [row(chat=number % 3, text=f"{number % 3}{number}") for number in range(9)]
+    entries, _ = await rows(mapping(), *said)
+    texts = [each.text for each in entries]
+    assert texts == sorted(texts)
+
+
+async def test_a_session_may_be_named_within_json() -> None:
+    found = mapping(columns={"session": {"column": "chat", "path": "id"}, "role": "role", "time": "at", "text": "text"})
+    entries, _ = await rows(found, row(chat='{"n": 1, "id": "b"}'), row(chat='{"id": "a"}'), row(chat='{"id": "b"}'))
+    assert [(each.session[-1], each.turn) for each in entries] == [("a", 1), ("b", 1), ("b", 2)]
+
+
+async def test_a_session_that_becomes_another_id_keeps_its_name() -> None:
+    names = [f"{number:x}" for number in range(16)]
+    entries, _ = await rows(mapping(session_prefix=""), *(row(chat=name) for name in names))
+    assert sorted(each.session_metadata["imported_id"] for each in entries) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +327,6 @@ def test_times_without_a_zone_are_in_that_of_the_mapping() -> None:
         ("{table: t, columns: {session: s, role: r, text: x}}", "give `columns.time`, or `time_default`"),
         ("{table: t, colums: {}}", "`colums`: Extra inputs are not permitted"),
         ("{table: t, columns: {session: s, time: t, role: r, text: x}, time_zone: Mars}", "no time zone 'Mars'"),
-        ("{table: t, columns: {session: {column: s, path: a}, time: t, role: r, text: x}}", "a column of its own"),
     ],
 )
 def test_a_mapping_that_cannot_be_used_says_why(text: str, complaint: str) -> None:

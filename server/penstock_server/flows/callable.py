@@ -7,9 +7,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from penstock.flow import TOOL_ATTRIBUTE
 from penstock_server.flows.docstrings import Docstring, docstring_of
 from penstock_server.flows.failures import Translator, pass_cancellation
-from penstock_server.flows.flow import FlowKind, FlowSpec, Recorder
+from penstock_server.flows.flow import HISTORY_ROUNDS_MOST, FlowKind, FlowSpec, Recorder
 from penstock_server.flows.inputs import MISSING, Input, Inputs, UnsupportedInput
 from penstock_server.flows.intake import Intake
 from penstock_server.flows.models.models import Models
@@ -111,6 +112,7 @@ def make(
     declared: Mapping[str, Input] = MappingProxyType({}),
     description: str | None = None,
     sample: Mapping[str, object] | None = None,
+    history_rounds_max: int | None = None,
     returns: Any = UNKNOWN,
     close: Callable[[], None] | None = None,
     models: Models | None = None,
@@ -126,12 +128,13 @@ def make(
         declared: what something else than the signature says of inputs.
         description: what the flow does; None where the docstring says it.
         sample: inputs that its author shows to callers, as an example.
+        history_rounds_max: how many rounds of its session a chat flow asks for; None where `@tool` may say it.
         returns: what is known of its result, as a type hint, where the annotation is not to say it.
         close: lets go of its folder, if it has one; called when the flow is closed.
         models: the models that it asks, if any; the flow closes them.
 
     Raises:
-        ProblemFound: its signature is nothing that JSON can satisfy.
+        ProblemFound: its signature is nothing that JSON can satisfy, or `@tool` says what cannot be.
     """
     code = _code(target)
     hints = _hints(code.function)
@@ -153,6 +156,7 @@ def make(
         chat_input=CHAT_INPUT if is_chat else "",
         chat_output=_chat_output(result) if is_chat else "",
         chat_history=CHAT_HISTORY if is_chat else "",
+        history_rounds_max=_marked_rounds(target) if history_rounds_max is None else history_rounds_max,
     )
     return CallableFlow(
         spec=spec,
@@ -171,6 +175,15 @@ def _code(target: Callable[..., Any]) -> UserCode:
         return UserCode(target)
     except (TypeError, ValueError) as error:
         raise ProblemFound(f"its signature cannot be read: {error}") from error
+
+
+def _marked_rounds(target: Callable[..., Any]) -> int | None:
+    """How many rounds `@tool(history_rounds_max=…)` asks for, on a function or on the `__call__` of a class."""
+    marked = target if hasattr(target, TOOL_ATTRIBUTE) else type(target).__call__
+    rounds = getattr(marked, TOOL_ATTRIBUTE, {}).get("history_rounds_max")
+    if rounds is not None and (type(rounds) is not int or not 0 <= rounds <= HISTORY_ROUNDS_MOST):
+        raise ProblemFound(f"`@tool`: history_rounds_max must be a whole number from 0 to {HISTORY_ROUNDS_MOST}")
+    return rounds
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from penstock_server.flows import document, entry
 from penstock_server.flows.dag import keys
 from penstock_server.flows.document import Item, Problems
 from penstock_server.flows.flexinit import init_values
+from penstock_server.flows.flow import HISTORY_ROUNDS_MOST
 from penstock_server.flows.folder import FlowFolder
 from penstock_server.flows.inputs import Input
 from penstock_server.flows.media.defaults import with_defaults
@@ -17,12 +18,12 @@ from penstock_server.flows.problems import FlowLoadError, ProblemFound, did_you_
 from penstock_server.flows.samples import sample_of
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.threads import Threads
-from penstock_server.flows.valuetypes import read_input, text_of
+from penstock_server.flows.valuetypes import read_count, read_input, text_of
 
 KEYS = (
-    "entry", "inputs", "outputs", "init", "sample", "description", "environment", "environment_variables",
-    "additional_includes", "$schema", "id", "name", "display_name", "type", "path", "tags", "version", "language",
-    "code", "metadata",
+    "entry", "inputs", "outputs", "init", "sample", "description", "history_rounds_max", "environment",
+    "environment_variables", "additional_includes", "$schema", "id", "name", "display_name", "type", "path", "tags",
+    "version", "language", "code", "metadata",
 )  # fmt: skip
 """The keys of the document; those from `outputs` on that nothing here reads are taken, and change nothing."""
 
@@ -50,6 +51,7 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
         inputs = _inputs(yaml, target, problems)
         sample = sample_of(yaml.get("sample"), folder.path, problems)
         declared = with_defaults(inputs, yaml, folder.path, settings.media_bytes_max, problems)
+        rounds = read_count("the document", yaml, "history_rounds_max", HISTORY_ROUNDS_MOST, problems)
         problems.check()
         return callables.make(
             path.parent.name,
@@ -59,6 +61,7 @@ def load(path: Path, file: str, *, threads: Threads, settings: FlowSettings) -> 
             settings=settings,
             declared={each.name: each for each in declared},
             sample=sample,
+            history_rounds_max=rounds,
             description=text_of(yaml.get("description")) or None,
             close=folder.close,
         )

@@ -33,8 +33,14 @@ class ExportFilter:
     scope: Scope
     session: str = ""
     flow: str = ""
+    """Of the messages. Sessions without one of this flow are left out."""
     said: TimeRange = field(default_factory=TimeRange)
     """Sessions without a message in a limited range are left out."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether sessions are told with all their messages, and so even those that have none."""
+        return not self.flow and self.said == TimeRange()
 
 
 async def export(store: Store, filter: ExportFilter) -> AsyncIterator[Sequence[Line]]:
@@ -43,23 +49,20 @@ async def export(store: Store, filter: ExportFilter) -> AsyncIterator[Sequence[L
     Raises:
         SessionNotFound: the filter names a session, and there is none that the caller may reach.
     """
-    whole = filter.said == TimeRange()
     async for sessions in _sessions(store, filter):
         for some in _together(sessions):
-            async for lines in _lines(store, some, filter.said, whole=whole):
+            async for lines in _lines(store, some, filter):
                 yield lines
 
 
 async def _sessions(store: Store, filter: ExportFilter) -> AsyncIterator[Sequence[SessionRecord]]:
     """Pages of sessions, the oldest first."""
     if filter.session:
-        session = await store.sessions.get(filter.session, filter.scope)
-        if filter.flow in ("", session.flow):
-            yield [session]
+        yield [await store.sessions.get(filter.session, filter.scope)]
         return
     # What was said at a time or later was said in a session that was updated then or later.
     updated = TimeRange(start=filter.said.start)
-    wanted = SessionFilter(scope=filter.scope, flow=filter.flow, updated=updated, order=SessionOrder.OLDEST)
+    wanted = SessionFilter(scope=filter.scope, updated=updated, order=SessionOrder.OLDEST)
     after: Cursor | None = None
     while True:
         page = await store.sessions.page(wanted, after, SESSIONS_AT_ONCE)
@@ -84,25 +87,21 @@ def _together(sessions: Sequence[SessionRecord]) -> Iterator[Sequence[SessionRec
 
 
 async def _lines(
-    store: Store, sessions: Sequence[SessionRecord], said: TimeRange, *, whole: bool
+    store: Store, sessions: Sequence[SessionRecord], filter: ExportFilter
 ) -> AsyncIterator[Sequence[Line]]:
-    """The sessions with their messages.
-
-    Args:
-        whole: tell sessions without messages, too.
-    """
+    """The sessions with their messages."""
     untold = deque(sessions)
     current = ""
     after: Cursor | None = None
     while True:
-        page = await store.messages.of_sessions(sessions, said, after, MESSAGES_AT_ONCE)
+        page = await store.messages.of_sessions(sessions, filter.said, after, MESSAGES_AT_ONCE, flow=filter.flow)
         lines: list[Line] = []
         for message in page.items:
             if message.session != current:
                 current = message.session
-                lines += _up_to(current, untold, whole=whole)
+                lines += _up_to(current, untold, whole=filter.whole)
             lines.append(message)
-        if page.next is None and whole:
+        if page.next is None and filter.whole:
             lines += untold
         if lines:
             yield lines

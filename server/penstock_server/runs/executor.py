@@ -45,6 +45,7 @@ class Executor:
 
     def start(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         """Lets a run execute, beginning with the next pass of the event loop."""
+        run.status = RunStatus.RUNNING
         run.task = self._loop.create_task(self._execute(run, flow, arguments), context=contextvars.Context())
         # A callback of the task, because a task that is cancelled before its first step never enters its body.
         run.task.add_done_callback(lambda _: self._look(run))

@@ -8,12 +8,14 @@ from penstock.values import InvalidValue, from_struct
 from penstock_server.errors import InvalidRequest
 from penstock_server.history.export import ExportFilter
 from penstock_server.history.history import History
-from penstock_server.services.historymessages import message_message, session_message, write_record
-from penstock_server.services.pages import page_size, page_token, position
+from penstock_server.services.historymessages import message_message, session_message
+from penstock_server.services.pages import KEYS, ROLES, TURNS, page_size, page_token, position
 from penstock_server.services.requests import required, scope, status
+from penstock_server.services.room import Room
 from penstock_server.services.times import time_range
 from penstock_server.store.records import (
     MessageFilter,
+    MessageRecord,
     Rating,
     SearchFilter,
     SessionChange,
@@ -34,10 +36,16 @@ CHANGEABLE = ("title", "metadata", "retention_days")
 
 
 class HistoryService(history_pb2_grpc.HistoryServiceServicer):
-    """Reads and changes what was said."""
+    """Reads and changes what was said.
 
-    def __init__(self, history: History) -> None:
+    Args:
+        history: does what is asked.
+        answer_bytes_max: the largest message that is sent.
+    """
+
+    def __init__(self, history: History, answer_bytes_max: int) -> None:
         self._history = history
+        self._room = Room(answer_bytes_max)
 
     async def ListSessions(
         self, request: history_pb2.ListSessionsRequest, context: Context
@@ -49,11 +57,14 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             updated=time_range(request),
             order=_chosen(SESSION_ORDERS, request.order_by),
         )
-        numbers = 2 if wanted.order is SessionOrder.LAST_UPDATED else 1
-        after = position(wanted, request.page_token, numbers=numbers)
-        page = await self._history.sessions(wanted, after, page_size(request.page_size))
-        return history_pb2.ListSessionsResponse(
-            sessions=map(session_message, page.items), next_page_token=page_token(wanted, page.next)
+        numbers = (KEYS, KEYS) if wanted.order is SessionOrder.LAST_UPDATED else (KEYS,)
+        after = position(wanted, request.page_token, numbers)
+        return await self._room.page(
+            page_size(request.page_size),
+            lambda size: self._history.sessions(wanted, after, size),
+            lambda page: history_pb2.ListSessionsResponse(
+                sessions=map(session_message, page.items), next_page_token=page_token(wanted, page.next)
+            ),
         )
 
     async def GetSession(self, request: history_pb2.GetSessionRequest, context: Context) -> history_pb2.Session:
@@ -84,10 +95,13 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             status=status(request.status),
             newest_first=_chosen(NEWEST_FIRST, request.order_by),
         )
-        after = position(wanted, request.page_token, numbers=2)
-        page = await self._history.messages(wanted, after, page_size(request.page_size))
-        return history_pb2.ListMessagesResponse(
-            messages=map(message_message, page.items), next_page_token=page_token(wanted, page.next)
+        after = position(wanted, request.page_token, (TURNS, ROLES))
+        return await self._room.page(
+            page_size(request.page_size),
+            lambda size: self._history.messages(wanted, after, size),
+            lambda page: history_pb2.ListMessagesResponse(
+                messages=map(self._message, page.items), next_page_token=page_token(wanted, page.next)
+            ),
         )
 
     async def SearchMessages(
@@ -102,9 +116,13 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             said=time_range(request),
             status=status(request.status),
         )
-        page = await self._history.search(wanted, position(wanted, request.page_token), page_size(request.page_size))
-        return history_pb2.SearchMessagesResponse(
-            messages=map(message_message, page.items), next_page_token=page_token(wanted, page.next)
+        after = position(wanted, request.page_token)
+        return await self._room.page(
+            page_size(request.page_size),
+            lambda size: self._history.search(wanted, after, size),
+            lambda page: history_pb2.SearchMessagesResponse(
+                messages=map(self._message, page.items), next_page_token=page_token(wanted, page.next)
+            ),
         )
 
     async def ExportMessages(
@@ -115,10 +133,8 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             scope=scope(request.user), session=request.session, flow=request.flow, said=time_range(request)
         )
         async for lines in self._history.export(wanted):
-            response = history_pb2.ExportMessagesResponse()
-            for line in lines:
-                write_record(line, response.records.add())
-            yield response
+            for part in self._room.parts(lines):
+                yield part
 
     async def DeleteMessages(
         self, request: history_pb2.DeleteMessagesRequest, context: Context
@@ -134,7 +150,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         rated = await self._history.rate(
             _session(request), scope(), required(request.message, "message"), Rating(request.rating), request.comment
         )
-        return message_message(rated)
+        return self._message(rated)
 
     async def EraseUser(self, request: history_pb2.EraseUserRequest, context: Context) -> history_pb2.EraseUserResponse:
         """Removes every trace of a user."""
@@ -142,6 +158,9 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         return history_pb2.EraseUserResponse(
             erased_sessions=erased.sessions, erased_messages=erased.messages, erased_runs=erased.runs
         )
+
+    def _message(self, record: MessageRecord) -> history_pb2.Message:
+        return message_message(record, self._room.item_bytes_max)
 
 
 class _OfSession(Protocol):

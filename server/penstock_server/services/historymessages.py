@@ -8,6 +8,9 @@ from penstock_server.services.messages import write_usage
 from penstock_server.services.times import write_time
 from penstock_server.store.records import MessageRecord, SessionRecord
 
+LENGTH_BYTES = 8
+"""What a text takes on the wire besides itself."""
+
 
 def session_message(record: SessionRecord) -> history_pb2.Session:
     """A session as callers see it."""
@@ -16,19 +19,19 @@ def session_message(record: SessionRecord) -> history_pb2.Session:
     return message
 
 
-def message_message(record: MessageRecord) -> history_pb2.Message:
-    """A message as callers see it."""
+def message_message(record: MessageRecord, bytes_max: int) -> history_pb2.Message:
+    """A message as callers see it; shortened where it would have more bytes than these."""
     message = history_pb2.Message()
-    _write_message(record, message)
+    _write_message(record, message, bytes_max)
     return message
 
 
-def write_record(line: Line, target: history_pb2.ExportRecord) -> None:
-    """Sets one record of an export."""
+def write_record(line: Line, target: history_pb2.ExportRecord, bytes_max: int) -> None:
+    """Sets one record of an export; a message is shortened where it would have more bytes than these."""
     if isinstance(line, SessionRecord):
         _write_session(line, target.session)
     else:
-        _write_message(line, target.message)
+        _write_message(line, target.message, bytes_max)
 
 
 def _write_session(record: SessionRecord, target: history_pb2.Session) -> None:
@@ -44,7 +47,7 @@ def _write_session(record: SessionRecord, target: history_pb2.Session) -> None:
     target.retention_days = record.retention_days
 
 
-def _write_message(record: MessageRecord, target: history_pb2.Message) -> None:
+def _write_message(record: MessageRecord, target: history_pb2.Message, bytes_max: int) -> None:
     target.message = message_id(record.turn, record.role)
     target.session = record.session
     target.user = record.user
@@ -62,3 +65,15 @@ def _write_message(record: MessageRecord, target: history_pb2.Message) -> None:
     write_time(record.create_time, target.create_time)
     target.rating = record.rating.value  # type: ignore[assignment]
     target.rating_comment = record.rating_comment
+    if target.ByteSize() > bytes_max:
+        _shorten(target, bytes_max)
+
+
+def _shorten(message: history_pb2.Message, bytes_max: int) -> None:
+    """Cuts the text, which the content holds, too; and leaves the content out where it alone is too large."""
+    text, message.text = message.text.encode(), ""
+    message.shortened = True
+    room_bytes = bytes_max - LENGTH_BYTES
+    if message.ByteSize() > room_bytes:
+        message.content.Clear()
+    message.text = text[: max(0, room_bytes - message.ByteSize())].decode(errors="ignore")

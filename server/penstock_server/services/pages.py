@@ -7,14 +7,20 @@ opens no door: whoever reads on is asked for the same rights again.
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from penstock_server.errors import InvalidRequest
-from penstock_server.store.records import Cursor
+from penstock_server.store.records import Cursor, Role
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
 DIGEST_BYTES = 8
+
+KEYS = range(2**63)
+"""The numbers that keys and times are among, and a page's position with them."""
+TURNS = range(2**31)
+ROLES = range(max(Role) + 1)
 
 
 def page_size(asked: int) -> int:
@@ -41,11 +47,12 @@ def page_token(query: object, next: Cursor | None) -> str:
     return urlsafe_b64encode(_digest(query, packed) + packed).decode().rstrip("=")
 
 
-def position(query: object, token: str, *, numbers: int = 1) -> Cursor | None:
+def position(query: object, token: str, numbers: Sequence[range] = (KEYS,)) -> Cursor | None:
     """Where the page before ended; None for the first page.
 
     Args:
-        numbers: how many numbers a position of this query has.
+        numbers: among what each number of this query's positions is. Whoever knows the query can make a token for it,
+            so the digest keeps no number from a database that cannot compare with it.
 
     Raises:
         InvalidRequest: the token is of another query, or of nobody's making.
@@ -56,7 +63,9 @@ def position(query: object, token: str, *, numbers: int = 1) -> Cursor | None:
         data = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         digest, packed = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
         if digest == _digest(query, packed) and token == urlsafe_b64encode(data).decode().rstrip("="):
-            return struct.unpack(f">{numbers}q", packed)
+            found = struct.unpack(f">{len(numbers)}q", packed)
+            if all(number in possible for number, possible in zip(found, numbers, strict=True)):
+                return found
     except (ValueError, struct.error):
         pass
     raise InvalidRequest.of([("pageToken", "is not one that this method gave for the same request")])

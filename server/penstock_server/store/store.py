@@ -181,9 +181,13 @@ class Messages(Protocol):
         """
 
     async def of_sessions(
-        self, sessions: Sequence[SessionRecord], said: TimeRange, after: Cursor | None, size: int
+        self, sessions: Sequence[SessionRecord], said: TimeRange, after: Cursor | None, size: int, *, flow: str = ""
     ) -> Page[MessageRecord]:
-        """At most `size` messages of these sessions, in the order in which the sessions were made, the oldest first."""
+        """At most `size` messages of these sessions, in the order in which the sessions were made, the oldest first.
+
+        Args:
+            flow: only messages of runs of this flow; empty for all.
+        """
 
     async def delete(self, session: str, scope: Scope, messages: Sequence[tuple[int, Role]] | None) -> int:
         """Deletes messages of a session by turn and role, or all of them; returns how many there were.

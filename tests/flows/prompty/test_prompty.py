@@ -49,6 +49,12 @@ def prompty(load_folder, server):
     return make
 
 
+def test_the_front_matter_says_how_many_rounds_the_flow_gets(prompty, server):
+    asked = "question: {type: string}, chat_history: {type: list, default: []}"
+    flow = prompty(inputs=asked, more="history_rounds_max: 3")
+    assert (flow.spec.kind, flow.spec.history_rounds_max) == (FlowKind.CHAT, 3)
+
+
 async def test_the_model_gets_the_messages_and_its_answer_streams(prompty, server, run, recorder):
     flow = prompty(parameters="temperature: 0.2, max_tokens: '128', top_logprobs: 3, store: false")
     assert (flow.spec.flow, flow.spec.kind, flow.spec.description) == ("shop", FlowKind.STANDARD, "Greets people.")

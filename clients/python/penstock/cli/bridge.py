@@ -1,8 +1,9 @@
 """`penstock bridge`: the HTTP side alone, in front of a gRPC server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from socket import socket
 from typing import Any
 
 import click
@@ -38,35 +39,43 @@ async def _serve(stop: asyncio.Event, config: BridgeConfig, ready: ReadyFile) ->
         url = await stack.enter_async_context(listening(running, config))
         lifetime.settle()
         lines = [("REST", f"{url}/"), ("docs", f"{url}/docs"), ("upstream", config.upstream)]
-        lifetime.announce(lines, ready, {"http": url})
+        lifetime.announce(lifetime.Announcement(lines=lines, facts={"http": url}), ready)
         await stop.wait()
         await drain(running, DRAIN_S)
 
 
 @asynccontextmanager
-async def listening(bridge: Bridge, config: BridgeConfig) -> AsyncIterator[str]:
+async def listening(bridge: Bridge, config: BridgeConfig, sockets: Sequence[socket] = ()) -> AsyncIterator[str]:
     """The URL of a bridge that listens within the block; after it, however it ends, every call is ended and closed.
+
+    Args:
+        sockets: bound ones to listen on; none to bind the address of the config.
 
     Raises:
         click.ClickException: the bridge cannot listen.
     """
     try:
-        await _start(bridge, config)
+        await _start(bridge, config, sockets)
         host, port = bridge.address
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}{config.prefix}"
     finally:
         await bridge.stop()
 
 
-async def _start(bridge: Bridge, config: BridgeConfig) -> None:
+async def _start(bridge: Bridge, config: BridgeConfig, sockets: Sequence[socket]) -> None:
     try:
-        await bridge.start()
+        await bridge.start(sockets)
     except (OSError, UnicodeError) as error:  # the latter for a host that no name server could be asked for
-        reason = getattr(error, "strerror", None) or error
-        raise click.ClickException(
-            f"cannot listen on {config.http} for HTTP ({reason}): is another server running there? "
-            "Choose another with --http HOST:PORT (port 0 takes a free one)"
-        ) from None
+        raise cannot_listen(config.http, error) from None
+
+
+def cannot_listen(address: str, error: Exception) -> click.ClickException:
+    """Why there is no bridge on an address, and what to do."""
+    reason = getattr(error, "strerror", None) or error
+    return click.ClickException(
+        f"cannot listen on {address} for HTTP ({reason}): is another server running there? "
+        "Choose another with --http HOST:PORT (port 0 takes a free one)"
+    )
 
 
 async def drain(bridge: Bridge, drain_s: float) -> None:

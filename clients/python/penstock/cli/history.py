@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ BATCH_TIMEOUT_S = 60.0
 """How long the store may take for a batch: nobody waits for an answer here."""
 REFUSALS_SHOWN_MAX = 100
 
-Entries = AsyncIterator[Entry | EntryRefused]
+Entries = AsyncGenerator[Entry | EntryRefused]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def history() -> None:
 @history.command("import", short_help="Add sessions and messages from a file or a foreign table.")
 @click.argument("source", required=False, default="", metavar="FILE")
 @click.option("--mapping", metavar="FILE", help="YAML that says what the columns of a foreign table mean.")
-@click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, and write and make nothing.")
 @click.option("--skip-errors", is_flag=True, help="Leave out what cannot be imported, instead of stopping there.")
 @options(ServerConfig, hidden=OTHER_SETTINGS)
 def import_(source: str, mapping: str | None, dry_run: bool, skip_errors: bool, **given: Any) -> None:
@@ -73,7 +73,7 @@ def import_(source: str, mapping: str | None, dry_run: bool, skip_errors: bool, 
 
 @history.command(short_help="Tell how much is stored.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@options(ServerConfig, hidden=OTHER_SETTINGS)
+@options(ServerConfig, hidden=OTHER_SETTINGS | {"migrate"})
 def stats(as_json: bool, **given: Any) -> None:
     """Tell how many sessions, messages and runs the service's store holds, and how large it is on disk."""
     found = asyncio.run(_stats(resolve(ServerConfig, given, store_timeout_s=BATCH_TIMEOUT_S)))
@@ -87,7 +87,7 @@ def stats(as_json: bool, **given: Any) -> None:
 
 
 async def _stats(config: ServerConfig) -> dict[str, int]:
-    async with opened_for_tool(config) as store:
+    async with opened_for_tool(config, migrate=False) as store:
         try:
             return asdict(await store.retention.stats())
         except StoreUnavailable as failure:
@@ -114,12 +114,11 @@ def _import_table(config: ServerConfig, source: str, mapping: Mapping, how: How)
     source = source or mapping.source
     if not source:
         raise click.UsageError("name the SQLite file or the database's address, or give `source` in the mapping")
-    columns, rows = mapping.columns, Rows(mapping)
+    progress = Progress()
+    rows = Rows(mapping, progress.show_rows)
     try:
-        foreign = ForeignTable(
-            source, mapping.table, columns.read, session=columns.session.column, order=columns.ordering
-        )
-        asyncio.run(_import(config, rows.entries(foreign.rows()), Progress(), how))
+        foreign = ForeignTable(source, mapping.table, mapping.columns.read)
+        asyncio.run(_import(config, rows.entries(foreign.rows()), progress, how))
     except StoreError as error:
         raise click.ClickException(str(error)) from None
     if rows.skipped:
@@ -127,7 +126,7 @@ def _import_table(config: ServerConfig, source: str, mapping: Mapping, how: How)
 
 
 async def _import(config: ServerConfig, entries: Entries, progress: Progress, how: How) -> None:
-    async with opened_for_tool(config) as store:
+    async with opened_for_tool(config, migrate=config.migrate and not how.dry_run) as store:
         target, refused = Imports(store.database, store.tables), _Refusals(skip=how.skip_errors)
         importer = Importer(target, dry_run=how.dry_run, refused=refused, progress=progress.show)
         try:

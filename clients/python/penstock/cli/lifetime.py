@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -22,14 +23,33 @@ REQUEST_LOGGERS = ("httpx", "httpx2")
 logger = logging.getLogger("penstock")
 
 
-def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+Insist = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a process has to tell once it is ready."""
+
+    lines: list[tuple[str, str]]
+    """For people: names with what is to be said of them; what has no name stands alone."""
+    facts: dict[str, str]
+    """For programs."""
+
+
+Announce = Callable[[Announcement], None]
+
+
+def run(main: Main, *, insist: Insist | None = os._exit, name: str = "") -> None:
     """Executes `main` until it returns. The event that it gets is set by the first SIGTERM or SIGINT.
 
-    A second signal ends the process at once.
+    Args:
+        insist: what a second signal does, with the exit code for it; None for nothing.
+        name: what the log calls this process, where there are several.
     """
-    _log_to_stderr()
+    _log_to_stderr(name)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_until_signalled(main))
+        runner.run(_until_signalled(main, insist))
 
 
 class _MaskingFormatter(logging.Formatter):
@@ -39,23 +59,25 @@ class _MaskingFormatter(logging.Formatter):
         return masked(super().format(record))
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    mark = f" [{process}]" if process else ""
+    handler.setFormatter(_MaskingFormatter(f"%(asctime)s %(levelname)s{mark} %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in REQUEST_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-async def _until_signalled(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+async def _until_signalled(main: Main, insist: Insist | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def signalled(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        logger.info("%s: stopping; a second one ends the process at once", number.name)
-        stop.set()
+        if not stop.is_set():
+            logger.info("%s: stopping%s", number.name, "; a second one ends it at once" if insist else "")
+            stop.set()
+        elif insist is not None:
+            insist(128 + number)
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, signalled, number)
@@ -76,10 +98,10 @@ def settle() -> None:
     gc.freeze()
 
 
-def announce(lines: list[tuple[str, str]], ready: ReadyFile, facts: Mapping[str, str]) -> None:
+def announce(told: Announcement, ready: ReadyFile) -> None:
     """Tells people on standard output, and programs in the ready file, that the process is ready."""
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
+    width = max(len(name) for name, _ in told.lines)
+    for name, text in told.lines:
         click.echo(f"  {name:<{width}}  {text}" if name else text)
     sys.stdout.flush()
-    ready.write(facts)
+    ready.write(told.facts)

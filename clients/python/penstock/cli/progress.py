@@ -27,15 +27,27 @@ class Progress:
         self._start_s = self._shown_s = time.monotonic()
         self._shown = False
 
+    def show_rows(self, count: int) -> None:
+        """Shows how many rows of a table have been read, of which none is imported before all are."""
+        if self._due():
+            self._show(f"{count:,} rows read")
+
     def show(self, counts: Counts) -> None:
         """Shows them, if the last were shown some time ago."""
+        if self._due():
+            messages = counts.messages + counts.present
+            share = f"{min(1.0, self._read() / self._size):4.0%}  " if self._size else ""
+            self._show(f"{share}{messages:,} messages, {messages / (self._shown_s - self._start_s):,.0f}/s")
+
+    def _due(self) -> bool:
         now_s = time.monotonic()
         if now_s - self._shown_s < (TERMINAL_INTERVAL_S if self._terminal else FILE_INTERVAL_S):
-            return
-        self._shown_s, self._shown = now_s, True
-        messages = counts.messages + counts.present
-        share = f"{min(1.0, self._read() / self._size):4.0%}  " if self._size else ""
-        line = f"{share}{messages:,} messages, {messages / (now_s - self._start_s):,.0f}/s"
+            return False
+        self._shown_s = now_s
+        return True
+
+    def _show(self, line: str) -> None:
+        self._shown = True
         click.echo(f"\r\033[K{line}" if self._terminal else line, err=True, nl=not self._terminal)
 
     def end(self) -> None:

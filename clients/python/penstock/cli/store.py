@@ -1,5 +1,6 @@
 """The store on the command line: opened as the settings say."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -25,23 +26,51 @@ NONE = "none"
 """Names no store at all."""
 
 
-async def opened(config: ServerConfig) -> Store | None:
+async def opened(config: ServerConfig, *, shared: bool = False) -> Store | None:
     """The store of a server, open; None where nothing is to be kept.
+
+    Args:
+        shared: the server is a worker, and its supervisor has taken possession of the store.
 
     Raises:
         click.ClickException: it cannot be opened.
     """
-    return None if config.store == NONE else await _opened(config, instance=new_id())
+    return (
+        None
+        if config.store == NONE
+        else await _opened(config, migrate=config.migrate, instance=new_id(), shared=shared)
+    )
+
+
+async def possessed(config: ServerConfig) -> tuple[int, ...]:
+    """Makes the store ready for workers: its tables are up to date, and an SQLite file is no other supervisor's.
+
+    Returns:
+        Handles of the operating system. An SQLite file is taken for as long as some process has them open.
+
+    Raises:
+        click.ClickException: it cannot be opened.
+    """
+    if config.store == NONE:
+        return ()
+    store = await _opened(config, migrate=config.migrate, instance=new_id())
+    try:
+        return tuple(os.dup(handle) for handle in store.database.possession)
+    finally:
+        await store.close()
 
 
 @asynccontextmanager
-async def opened_for_tool(config: ServerConfig) -> "AsyncIterator[SqlStore]":
+async def opened_for_tool(config: ServerConfig, *, migrate: bool) -> "AsyncIterator[SqlStore]":
     """The store within the block, for what is no server; a server may use it at the same time.
+
+    Args:
+        migrate: make what is missing, the file and the tables. Without, that is an error.
 
     Raises:
         click.ClickException: it cannot be opened, or there is none.
     """
-    store = await _opened(config, instance="")
+    store = await _opened(config, migrate=migrate, instance="")
     try:
         yield store
     finally:
@@ -71,12 +100,13 @@ async def migrator(config: ServerConfig, *, create: bool) -> "AsyncIterator[Migr
             await database.close()
 
 
-async def _opened(config: ServerConfig, *, instance: str) -> "SqlStore":
+async def _opened(config: ServerConfig, *, migrate: bool, instance: str, shared: bool = False) -> "SqlStore":
     # SQLAlchemy is worth a third of a start, so it is imported where there is a store only.
     from penstock_server.store.sql.store import SqlStore
 
     with _told():
-        store = SqlStore(_url(config), _settings(config, migrate=config.migrate), instance=instance)
+        settings = _settings(config, migrate=migrate, shared=shared)
+        store = SqlStore(_url(config), settings, instance=instance)
         await store.open()
     return store
 
@@ -106,12 +136,13 @@ def _connection(config: ServerConfig, name: str) -> str:
     return connection.url
 
 
-def _settings(config: ServerConfig, *, migrate: bool) -> "StoreSettings":
+def _settings(config: ServerConfig, *, migrate: bool, shared: bool = False) -> "StoreSettings":
     from penstock_server.store.sql.store import StoreSettings
 
     return StoreSettings(
         service=config.service,
         migrate=migrate,
+        shared=shared,
         store_pool_size=config.store_pool_size,
         store_timeout_s=config.store_timeout_s,
         search_timeout_s=config.search_timeout_s,

@@ -149,6 +149,7 @@ class Message(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     RATING_FIELD_NUMBER: _builtins.int
     RATING_COMMENT_FIELD_NUMBER: _builtins.int
+    SHORTENED_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """The message's id, unique in its session."""
     session: _builtins.str
@@ -173,6 +174,10 @@ class Message(_message.Message):
     """What a reader thinks of it."""
     rating_comment: _builtins.str
     """Why, in the reader's words."""
+    shortened: _builtins.bool
+    """Whether the message is too large for one answer of the service (`answer_bytes_max`). Then `text` is only the beginning
+    of what was said, and `content` has all of it; or it is empty, where it is too large without the text.
+    """
     @_builtins.property
     def content(self) -> _struct_pb2.Struct:
         """All that was said: the run's inputs without its history, or its outputs."""
@@ -202,10 +207,11 @@ class Message(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         rating: Global___Message.Rating.ValueType = ...,
         rating_comment: _builtins.str = ...,
+        shortened: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "flow", b"flow", "message", b"message", "rating", b"rating", "rating_comment", b"rating_comment", "role", b"role", "run", b"run", "session", b"session", "status", b"status", "text", b"text", "turn", b"turn", "usage", b"usage", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "flow", b"flow", "message", b"message", "rating", b"rating", "rating_comment", b"rating_comment", "role", b"role", "run", b"run", "session", b"session", "shortened", b"shortened", "status", b"status", "text", b"text", "turn", b"turn", "usage", b"usage", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,7 +237,7 @@ class ListSessionsRequest(_message.Message):
     user: _builtins.str
     """Only those of this user. In HTTP and gRPC alike, the user of the call's metadata limits the call already."""
     flow: _builtins.str
-    """Only those of this flow."""
+    """Only those whose first run was of this flow."""
     order_by: _builtins.str
     """`create_time desc` (the default) or `update_time desc` (AIP-132). By update time, a session that is used while pages
     are read moves to the front, past the pages that are still to come.
@@ -571,7 +577,7 @@ class ExportMessagesRequest(_message.Message):
     session: _builtins.str
     """Only this session."""
     flow: _builtins.str
-    """Only sessions of this flow."""
+    """Only messages of runs of this flow."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Only messages that were said at this time or later."""

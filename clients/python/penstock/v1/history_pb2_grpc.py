@@ -145,8 +145,9 @@ class HistoryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExportMessages(self, request, context):
-        """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
-        sessions without a message in it are left out. Over HTTP, each record is an event, named `session` or `message`.
+        """Sends sessions and their messages, each session before its messages, the oldest session first. With a flow or a time
+        range, sessions without such a message are left out. Over HTTP, each record is an event, named `session` or
+        `message`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

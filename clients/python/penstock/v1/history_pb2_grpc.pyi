@@ -56,8 +56,9 @@ class HistoryServiceStub:
     than asked for.
     """
     ExportMessages: _grpc.UnaryStreamMultiCallable[_history_pb2.ExportMessagesRequest, _history_pb2.ExportMessagesResponse]
-    """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
-    sessions without a message in it are left out. Over HTTP, each record is an event, named `session` or `message`.
+    """Sends sessions and their messages, each session before its messages, the oldest session first. With a flow or a time
+    range, sessions without such a message are left out. Over HTTP, each record is an event, named `session` or
+    `message`.
     """
     DeleteMessages: _grpc.UnaryUnaryMultiCallable[_history_pb2.DeleteMessagesRequest, _history_pb2.DeleteMessagesResponse]
     """Deletes messages of a session: those that are named, or all of them. The session stays. The runs that made them go
@@ -96,8 +97,9 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     than asked for.
     """
     ExportMessages: _aio.UnaryStreamMultiCallable[_history_pb2.ExportMessagesRequest, _history_pb2.ExportMessagesResponse]  # type: ignore[assignment]
-    """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
-    sessions without a message in it are left out. Over HTTP, each record is an event, named `session` or `message`.
+    """Sends sessions and their messages, each session before its messages, the oldest session first. With a flow or a time
+    range, sessions without such a message are left out. Over HTTP, each record is an event, named `session` or
+    `message`.
     """
     DeleteMessages: _aio.UnaryUnaryMultiCallable[_history_pb2.DeleteMessagesRequest, _history_pb2.DeleteMessagesResponse]  # type: ignore[assignment]
     """Deletes messages of a session: those that are named, or all of them. The session stays. The runs that made them go
@@ -175,8 +177,9 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _history_pb2.ExportMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_history_pb2.ExportMessagesResponse], _abc.AsyncIterator[_history_pb2.ExportMessagesResponse]]:
-        """Sends sessions and their messages, each session before its messages, the oldest session first. With a time range,
-        sessions without a message in it are left out. Over HTTP, each record is an event, named `session` or `message`.
+        """Sends sessions and their messages, each session before its messages, the oldest session first. With a flow or a time
+        range, sessions without such a message are left out. Over HTTP, each record is an event, named `session` or
+        `message`.
         """
 
     @_abc_1.abstractmethod

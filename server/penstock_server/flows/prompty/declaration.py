@@ -8,6 +8,7 @@ from typing import Any
 from penstock_server.flows.connections.connections import Connections
 from penstock_server.flows.dag import keys
 from penstock_server.flows.document import Item, Problems
+from penstock_server.flows.flow import HISTORY_ROUNDS_MOST
 from penstock_server.flows.inputs import Input
 from penstock_server.flows.media.defaults import with_defaults
 from penstock_server.flows.problems import Problem
@@ -17,7 +18,7 @@ from penstock_server.flows.prompty.model import PromptyModel
 from penstock_server.flows.samples import sample_of
 from penstock_server.flows.settings import FlowSettings
 from penstock_server.flows.templates.template import Template, TemplateProblem
-from penstock_server.flows.valuetypes import HINTS, read_input, read_type, text_of
+from penstock_server.flows.valuetypes import HINTS, read_count, read_input, read_type, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class PromptyDeclaration:
     outputs: Mapping[str, Any]
     """The outputs that are declared, with their type hints."""
     sample: Mapping[str, object] | None
+    history_rounds_max: int | None
 
 
 def read(
@@ -54,6 +56,7 @@ def read(
     sample = sample_of(front.get("sample"), folder, problems)
     inputs = _inputs(front, folder, sample, settings, problems)
     outputs = _outputs(front, problems)
+    rounds = read_count("the front matter", front, "history_rounds_max", HISTORY_ROUNDS_MOST, problems)
     problems.check()
     if asked is None or template is None:
         raise AssertionError("what is missing is a problem")
@@ -64,6 +67,7 @@ def read(
         inputs=inputs,
         outputs=outputs,
         sample=sample,
+        history_rounds_max=rounds,
     )
 
 

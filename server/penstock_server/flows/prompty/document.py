@@ -9,8 +9,9 @@ from penstock_server.flows.document import Item
 from penstock_server.flows.problems import FlowLoadError, Problem
 
 KEYS = (
-    "name", "description", "model", "inputs", "outputs", "sample", "template", "$schema", "api", "authors", "tags",
-    "version", "display_name", "language", "environment", "environment_variables", "metadata", "type",
+    "name", "description", "model", "inputs", "outputs", "sample", "template", "history_rounds_max", "$schema", "api",
+    "authors", "tags", "version", "display_name", "language", "environment", "environment_variables", "metadata",
+    "type",
 )  # fmt: skip
 """The keys of the front matter; those from `$schema` on are taken, and change nothing."""
 

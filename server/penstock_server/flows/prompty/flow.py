@@ -47,6 +47,7 @@ def load(path: Path, file: str, *, flow: str, threads: Threads, settings: FlowSe
             returns=_returns(declared),
             description=declared.description,
             sample=declared.sample,
+            history_rounds_max=declared.history_rounds_max,
             close=folder.close,
             models=models,
         )

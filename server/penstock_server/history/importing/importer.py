@@ -1,6 +1,7 @@
 """Carries entries into a store: in batches, counted, and past those that cannot be imported where that is wanted."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,22 +63,26 @@ class Importer:
         self._chars = 0
         self._newest = ""
 
-    async def run(self, entries: AsyncIterator[Entry | EntryRefused]) -> None:
-        """Imports them all.
+    async def run(self, entries: AsyncGenerator[Entry | EntryRefused]) -> None:
+        """Imports them all, and closes where they come from.
 
         Raises:
             StoreUnavailable: the store takes nothing. What `counts` tells is committed; the rest may be imported again.
         """
-        async for entry in entries:
-            if isinstance(entry, EntryRefused):
-                await self._flush()
-                self._refuse(entry)
-                continue
-            self._batch.append(entry)
-            self._chars += len(entry.text) if isinstance(entry, ImportedMessage) else 0
-            if len(self._batch) == BATCH_ENTRIES_MAX or self._chars >= BATCH_CHARS_MAX:
-                await self._flush()
+        async with aclosing(entries):
+            async for entry in entries:
+                await self._take(entry)
         await self._flush()
+
+    async def _take(self, entry: Entry | EntryRefused) -> None:
+        if isinstance(entry, EntryRefused):
+            await self._flush()
+            self._refuse(entry)
+            return
+        self._batch.append(entry)
+        self._chars += len(entry.text) if isinstance(entry, ImportedMessage) else 0
+        if len(self._batch) == BATCH_ENTRIES_MAX or self._chars >= BATCH_CHARS_MAX:
+            await self._flush()
 
     async def _flush(self) -> None:
         if not self._batch:

@@ -1,13 +1,16 @@
 """Exports as files: a JSON object a line, as ExportMessages sends them.
 
 A line is a record, `{"session": {…}}` or `{"message": {…}}`, or a frame of `GET /v1/messages:export` as NDJSON,
-`{"event": "session", "id": 1, "data": {…}}`, where a last frame `done` says that nothing is missing.
+`{"event": "session", "id": 1, "data": {…}}`, where a last frame `done` says that nothing is missing. A session's line
+comes before the lines of its messages.
 """
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Annotated, Any, Literal
 
+import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -21,16 +24,22 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from penstock.values import InvalidValue, to_struct
+from penstock_server.history.history import (
+    COMMENT_CHARS_MAX,
+    METADATA_BYTES_MAX,
+    RETENTION_DAYS_MAX,
+    TITLE_CHARS_MAX,
+)
 from penstock_server.history.importing.entries import Entry, EntryRefused, ImportedMessage, ImportedSession
 from penstock_server.metadata import SESSION_ID_FORM, USER_ID_FORM
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Rating, Role
 
-LINE_BYTES_MAX = 32 * 1024 * 1024
-"""The longest line; an answer has 16 MiB by default, and JSON may write a character in several."""
-INT32_MAX = 2**31 - 1
-TITLE_CHARS_MAX = 512
-COMMENT_CHARS_MAX = 4096
+LINE_BYTES_MAX = 128 * 1024 * 1024
+"""The longest line; an answer has 16 MiB by default, and JSON writes some characters as six."""
+TURN_MAX = 10**9
+"""The last turn that a message may have: the session is to go on behind it, and turns are numbers of 31 bits."""
+TOKENS_MAX = 2**31 - 1
 FLOW_CHARS_MAX = 63
 TEXT_OF = {Role.USER: "question", Role.ASSISTANT: "answer"}
 """What a text is called that is not among the content."""
@@ -49,6 +58,8 @@ class ExportFile:
         self.read_bytes = 0
         self._file = file
         self._session: _Session | None = None
+        self._untold: set[str] = set()
+        """Sessions of messages that came without the session's line."""
 
     def __iter__(self) -> Iterator[Entry | EntryRefused]:
         """The entries in order; a line that is none comes as the error that says why."""
@@ -59,15 +70,17 @@ class ExportFile:
             if len(line) > LINE_BYTES_MAX:
                 yield EntryRefused(f"line {number} is longer than {LINE_BYTES_MAX} bytes")
                 self._skip_line()
-            elif line.strip():
-                yield from self._entries(line, f"line {number}")
+            elif number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+                yield EntryRefused("line 1: the file is UTF-16; save it as UTF-8")
+            else:
+                line = line.removeprefix(BOM_UTF8) if number == 1 else line
+                yield from self._entries(line, f"line {number}") if line.strip() else ()
 
     def _entries(self, line: bytes, place: str) -> Iterator[Entry | EntryRefused]:
         try:
             name, data = self._unwrapped(_OBJECT.validate_json(line))
             if name == "session":
-                self._session = _Session.model_validate(data)
-                yield _session(self._session, place)
+                yield _session(self._begun(_Session.model_validate(data)), place)
             elif name == "message":
                 yield _message(self._owned(_Message.model_validate(data)), place)
         except EntryRefused as error:
@@ -75,10 +88,19 @@ class ExportFile:
         except ValidationError as error:
             yield EntryRefused(f"{place}: {_complaint(error)}")
 
+    def _begun(self, session: "_Session") -> "_Session":
+        if session.session in self._untold:
+            raise EntryRefused(f"the line of the session {session.session} must come before those of its messages")
+        self._session = session
+        return session
+
     def _owned(self, message: "_Message") -> "_Message":
         """The message; where it names no user, with that of its session."""
         session = self._session
-        if message.user or session is None or session.session != message.session:
+        if session is None or session.session != message.session:
+            self._untold.add(message.session)
+            return message
+        if message.user:
             return message
         return message.model_copy(update={"user": session.user})
 
@@ -137,21 +159,21 @@ class _Session(_Record):
     title: Annotated[_Text, Field(max_length=TITLE_CHARS_MAX)] = ""
     metadata: dict[str, Any] | None = None
     update_time: AwareDatetime | None = None
-    retention_days: int = Field(0, ge=0, le=INT32_MAX)
+    retention_days: int = Field(0, ge=0, le=RETENTION_DAYS_MAX)
 
 
 class _Usage(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
-    input_tokens: int = Field(0, ge=0, le=INT32_MAX)
-    output_tokens: int = Field(0, ge=0, le=INT32_MAX)
+    input_tokens: int = Field(0, ge=0, le=TOKENS_MAX)
+    output_tokens: int = Field(0, ge=0, le=TOKENS_MAX)
 
 
 _NO_USAGE = _Usage.model_validate({})
 
 
 class _Message(_Record):
-    turn: int = Field(ge=1, le=INT32_MAX)
+    turn: int = Field(ge=1, le=TURN_MAX)
     role: Literal["USER", "ASSISTANT"]
     text: str = ""
     content: dict[str, Any] | None = None
@@ -159,22 +181,24 @@ class _Message(_Record):
     usage: Annotated[_Usage, BeforeValidator(lambda value: value or {})] = _NO_USAGE
     rating: Literal["", "RATING_UNSPECIFIED", "LIKE", "DISLIKE"] = ""
     rating_comment: Annotated[_Text, Field(max_length=COMMENT_CHARS_MAX)] = ""
+    shortened: bool = False
 
 
 _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 
 def _session(found: _Session, place: str) -> ImportedSession:
-    create_time = _utc(found.create_time)
+    create_time = _utc("createTime", found.create_time)
+    update_time = _utc("updateTime", found.update_time or found.create_time)
     return ImportedSession(
         place=place,
         session=found.session,
         user=found.user,
         flow=found.flow,
         title=found.title,
-        metadata=_json("metadata", found.metadata or {}),
+        metadata=_metadata(found.metadata or {}),
         create_time=create_time,
-        update_time=max(create_time, _utc(found.update_time or found.create_time)),
+        update_time=max(create_time, update_time),
         retention_days=found.retention_days,
     )
 
@@ -194,7 +218,7 @@ def _message(found: _Message, place: str) -> ImportedMessage:
         content=content,
         input_tokens=found.usage.input_tokens,
         output_tokens=found.usage.output_tokens,
-        create_time=_utc(found.create_time),
+        create_time=_utc("createTime", found.create_time),
         rating=Rating[found.rating] if found.rating in Rating.__members__ else Rating.NONE,
         rating_comment=found.rating_comment,
         session_metadata={},
@@ -204,10 +228,28 @@ def _message(found: _Message, place: str) -> ImportedMessage:
 def _content(found: _Message, role: Role) -> tuple[str, dict[str, Any]]:
     """What was said, with the name of the entry that is the text."""
     content = _json("content", found.content or {})
+    if found.shortened:
+        return _whole(found, content)
     for name, value in content.items():
         if found.text and value == found.text and "\0" not in name:
             return name, content
     return (TEXT_OF[role], {**content, TEXT_OF[role]: found.text}) if found.text else ("", content)
+
+
+def _whole(found: _Message, content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same of a message whose text is only the beginning of an entry of its content."""
+    if not content:
+        raise EntryRefused("the export has only its beginning; export again with a larger answer_bytes_max")
+    begun = {name: value for name, value in content.items() if isinstance(value, str) and value.startswith(found.text)}
+    return max(begun, key=lambda name: len(begun[name]), default=""), content
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    metadata = _json("metadata", value)
+    size_bytes = len(orjson.dumps(metadata))
+    if size_bytes > METADATA_BYTES_MAX:
+        raise EntryRefused(f"metadata: has {size_bytes} bytes as JSON; at most {METADATA_BYTES_MAX} are kept")
+    return metadata
 
 
 def _json(field: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -226,8 +268,11 @@ def _status(name: str) -> RunStatus:
     return status if status.terminal else RunStatus.INTERRUPTED
 
 
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(UTC)
+def _utc(field: str, time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise EntryRefused(f"{field}: lies outside the years 1 to 9999 in UTC") from None
 
 
 def _complaint(error: ValidationError) -> str:

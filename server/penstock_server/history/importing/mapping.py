@@ -1,4 +1,4 @@
-"""What the columns of a foreign table mean, as a YAML file says it. `docs/history.md` explains it to users."""
+"""What the columns of a foreign table mean, as a YAML file says it. `docs/importing.md` explains it to users."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -56,8 +56,6 @@ class Columns(BaseModel):
         roles, pairs = (self.role, self.text), (self.question, self.answer)
         if not (all(roles) and not any(pairs)) and not (all(pairs) and not any(roles)):
             raise ValueError("give either `role` and `text`, or `question` and `answer`")
-        if self.session.path:
-            raise ValueError("`session` must be a column of its own, for the rows are read in its order")
         return self
 
     @property
@@ -65,11 +63,6 @@ class Columns(BaseModel):
         """The columns that are read."""
         given = (getattr(self, name) for name in type(self).model_fields)
         return [each.column for each in given if each is not None]
-
-    @property
-    def ordering(self) -> list[str]:
-        """The columns that order the rows of a session."""
-        return [each.column for each in (self.time, self.order) if each is not None and not each.path]
 
 
 def _texts(value: Any) -> Any:
@@ -144,9 +137,9 @@ class Mapping(BaseModel):
         return (time if time.tzinfo else time.replace(tzinfo=ZoneInfo(self.time_zone))).astimezone(UTC)
 
     def _parsed(self, value: object) -> datetime:
-        if self.time_format in UNITS:
-            return EPOCH + float(str(value)) * UNITS[self.time_format]
         text = value.decode() if isinstance(value, bytes) else str(value)
+        if self.time_format in UNITS:
+            return EPOCH + float(text) * UNITS[self.time_format]
         return datetime.fromisoformat(text) if self.time_format == ISO else datetime.strptime(text, self.time_format)
 
 

@@ -1,61 +1,105 @@
 """Rows of a foreign table become messages: turns are counted, ids and times brought into form."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from collections.abc import Mapping as Values
+from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 from penstock.values import InvalidValue, to_value
 from penstock_server.history.importing.entries import Entry, EntryRefused, ImportedMessage
 from penstock_server.history.importing.ids import session_id, user_id
 from penstock_server.history.importing.mapping import ColumnPath, Mapping
+from penstock_server.history.importing.spool import Said, rank, spool
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Role
 
 IMPORTED_ID = "imported_id"
 """The entry of a session's metadata that holds what it was called, where it could not keep that as its id."""
+NAME_CHARS_MAX = 1024
+"""The longest name of a session: it becomes part of what its metadata may hold."""
+PLACE_CHARS_MAX = 80
+"""How much of a value is shown where a row is named."""
 
 
 class Rows:
-    """Reads rows that come session by session, each session in the order of time.
+    """Reads rows, in whatever order they come, and tells them session by session, each in the order of time.
 
     A question begins a turn, and an answer joins the turn of the question before it. A row that cannot be read counts
     as one that was never there.
+
+    Args:
+        mapping: what the columns mean.
+        progress: is called with the number of rows that have been read.
 
     Attributes:
         skipped: how many rows were left out because of their role.
     """
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: Mapping, progress: Callable[[int], None] = lambda count: None) -> None:
         self.skipped = 0
         self._mapping = mapping
+        self._progress = progress
         self._conversation = _Conversation()
 
-    async def entries(self, rows: AsyncIterator[Values[str, Any]]) -> AsyncIterator[Entry | EntryRefused]:
-        """The messages of the rows; a row that cannot be read comes as the error that says why.
+    async def entries(self, rows: AsyncGenerator[Values[str, Any]]) -> AsyncGenerator[Entry | EntryRefused]:
+        """First an error for each row that cannot be read, then the messages of the others.
 
         Args:
-            rows: the values of each row by the names of their columns.
-        """
-        number = 0
-        async for row in rows:
-            number += 1
-            try:
-                for message in self._messages(row, f"row {number}"):
-                    yield message
-            except EntryRefused as error:
-                yield EntryRefused(f"row {number}: {error}")
+            rows: the values of each row by the names of their columns; it is closed.
 
-    def _messages(self, row: Values[str, Any], place: str) -> list[ImportedMessage]:
+        Raises:
+            StoreError: the rows cannot be put in order.
+        """
+        count = 0
+        with spool() as sorted_rows:
+            async with aclosing(rows):
+                async for row in rows:
+                    count += 1
+                    try:
+                        for said in self._read(row):
+                            sorted_rows.add(said)
+                    except EntryRefused as error:
+                        yield EntryRefused(f"{self._place(row)}: {error}")
+                    self._progress(count)
+            for said in sorted_rows:
+                yield self._message(said)
+
+    def _place(self, row: Values[str, Any]) -> str:
+        """The row by the values of the columns that find it."""
         columns = self._mapping.columns
+        names = dict.fromkeys(each.column for each in (columns.session, columns.order, columns.time) if each)
+        return "row " + ", ".join(f"{name}={str(row[name])[:PLACE_CHARS_MAX]!r}" for name in names)
+
+    def _read(self, row: Values[str, Any]) -> list[Said]:
+        """What a row says."""
+        mapping, columns = self._mapping, self._mapping.columns
         name = _text(row, columns.session)
         if not name:
             raise EntryRefused("the session's column is empty")
+        if len(name) > NAME_CHARS_MAX:
+            raise EntryRefused(f"the session's name has {len(name)} characters; at most {NAME_CHARS_MAX} are kept")
         said = self._said(row)
         if said is None:
             self.skipped += 1
             return []
-        return [self._message(row, place, name, role, text) for role, text in said]
+        session, user = session_id(name, mapping.session_prefix), user_id(_text(row, columns.user) or "")
+        time, place = self._time(row), self._place(row)
+        order = rank(_value(row, columns.order))
+        return [
+            Said(
+                place=place,
+                session=session,
+                name="" if session == mapping.session_prefix + name else name,
+                user=user,
+                role=role.value,
+                text=text,
+                time=time,
+                rank=order,
+            )
+            for role, text in said
+        ]
 
     def _said(self, row: Values[str, Any]) -> list[tuple[Role, str]] | None:
         """What a row says; None for a row that is left out by its role."""
@@ -70,28 +114,29 @@ class Rows:
             raise EntryRefused(f"nothing is said about the role {name[:80]!r}: name it under `roles`") from None
         return None if role is None else [(role, _text(row, columns.text) or "")]
 
-    def _message(self, row: Values[str, Any], place: str, name: str, role: Role, text: str) -> ImportedMessage:
-        mapping = self._mapping
-        session = session_id(name, mapping.session_prefix)
-        text_of = mapping.input if role is Role.USER else mapping.output
-        user = user_id(_text(row, mapping.columns.user) or "")
+    def _time(self, row: Values[str, Any]) -> datetime:
         try:
-            create_time = mapping.time(_value(row, mapping.columns.time))
+            return self._mapping.time(_value(row, self._mapping.columns.time))
         except (ValueError, OverflowError) as error:
-            raise EntryRefused(f"the time cannot be read ({error}); `time_format` is {mapping.time_format!r}") from None
-        turn, owner = self._conversation.add(session, user, role)
+            form = self._mapping.time_format
+            raise EntryRefused(f"the time cannot be read ({error}); `time_format` is {form!r}") from None
+
+    def _message(self, said: Said) -> ImportedMessage:
+        mapping, role = self._mapping, Role(said.role)
+        text_of = mapping.input if role is Role.USER else mapping.output
+        turn, owner = self._conversation.add(said.session, said.user, role)
         return ImportedMessage(
-            place=place,
-            session=session,
+            place=said.place,
+            session=said.session,
             user=owner,
             turn=turn,
             role=role,
             flow=mapping.flow,
             status=RunStatus.SUCCEEDED if role is Role.ASSISTANT else None,
             text_of=text_of,
-            content={text_of: text},
-            create_time=create_time,
-            session_metadata={} if session.endswith(name) else {IMPORTED_ID: name},
+            content={text_of: said.text},
+            create_time=said.time,
+            session_metadata={IMPORTED_ID: said.name} if said.name else {},
         )
 
 

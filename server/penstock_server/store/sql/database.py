@@ -104,6 +104,13 @@ class Database(Protocol):
     def dialect(self) -> Dialect:
         """What is this database's own."""
 
+    @property
+    def possession(self) -> tuple[int, ...]:
+        """Handles of the operating system; none where instances may share the database.
+
+        Once it is open, other instances are refused for as long as some process has one of these or a copy open.
+        """
+
     async def open(self) -> None:
         """Connects. Raises StoreError."""
 

@@ -34,6 +34,8 @@ class StoreSettings:
     """How a store is used; `ServerConfig` says what the fields mean, and has their defaults."""
 
     service: str
+    shared: bool = False
+    """Whether other instances use the same SQLite file: workers of one supervisor, which has taken possession of it."""
     migrate: bool = _default("migrate")
     store_pool_size: int = _default("store_pool_size")
     store_timeout_s: float = _default("store_timeout_s")
@@ -102,7 +104,8 @@ def database_of(url: URL, settings: StoreSettings, *, instance: bool) -> Databas
     limits = {"timeout_s": settings.store_timeout_s, "search_timeout_s": settings.search_timeout_s}
     if url.drivername == "sqlite":
         path = Path(url.database or "")
-        return EmbeddedDatabase(path, SqliteDialect(), create=settings.migrate, instance=instance, **limits)
+        create, shared = settings.migrate, settings.shared
+        return EmbeddedDatabase(path, SqliteDialect(), create=create, instance=instance, shared=shared, **limits)
     # Each brings its driver, and both the asynchronous half of SQLAlchemy.
     from penstock_server.store.sql.databases.networked import NetworkedDatabase
 

@@ -6,7 +6,9 @@ threads, and cost twice the processor time.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +29,9 @@ READERS = 4
 """How many threads read."""
 SEARCHERS = 2
 """How many threads search."""
+WRITER_PATIENCE_S = 0.002
+"""How long SQLite itself waits for other writers; we ask it again until the time is over. Left to itself, it looks ever
+more seldom, down to every 100 ms, and may for seconds miss the moment between two transactions of a busy process."""
 STATEMENTS_CACHED = 256
 """How many prepared statements a connection keeps."""
 WAL_BYTES_MAX = 64 * 1024 * 1024
@@ -41,12 +46,13 @@ class EmbeddedDatabase:
     Args:
         create: make the file, and its folder, where they are missing.
         instance: take possession of the file: no second instance may serve it. False for tools.
+        shared: whether several instances use it after all. They are workers of one supervisor, which took possession of
+            the file for them.
         timeout_s: how long a write waits for another process that writes, in seconds.
         search_timeout_s: how long a search may take, in seconds.
     """
 
     writers_max = 1
-    shared = False
 
     def __init__(
         self,
@@ -55,16 +61,23 @@ class EmbeddedDatabase:
         *,
         create: bool,
         instance: bool,
+        shared: bool,
         timeout_s: float,
         search_timeout_s: float,
     ) -> None:
         self.dialect = dialect
+        self.shared = shared
         self._path = path.absolute()
         self._create = create
         self._timeout_s = timeout_s
         self._search_timeout_s = search_timeout_s
-        self._lock = InstanceLock(self._path.resolve()) if instance else None
+        self._lock = InstanceLock(self._path.resolve()) if instance and not shared else None
         self._availability = Availability(str(self._path))
+
+    @property
+    def possession(self) -> tuple[int, ...]:
+        """See `database.Database`."""
+        return () if self._lock is None else (self._lock.handle,)
 
     async def open(self) -> None:
         """See `database.Database`."""
@@ -125,11 +138,8 @@ class EmbeddedDatabase:
         """See `database.Database`. Whoever writes is alone here; only the wait for it is longer."""
 
         def alone(connection: Connection) -> T:
-            _set_patience(connection, ALONE_WAIT_S)
-            try:
+            with _patience(_raw(connection), ALONE_WAIT_S):
                 return self._write(connection, work)
-            finally:
-                _set_patience(connection, self._timeout_s)
 
         return await self._writer.submit(alone)
 
@@ -178,7 +188,9 @@ class EmbeddedDatabase:
 
     def _prepare(self, connection: Connection) -> None:
         """The journal's mode is kept in the file; a file that is no database shows itself here."""
-        mode = _raw(connection).execute("PRAGMA journal_mode = WAL").fetchone()
+        raw = _raw(connection)
+        with _patience(raw, self._timeout_s):
+            mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != ("wal",):
             raise StoreError(f"the store {self._path} has no write-ahead log: is it on a disk of this machine?")
 
@@ -203,7 +215,7 @@ class EmbeddedDatabase:
             hide_parameters=True,  # what users say is not for the log
         )
         if not read_only:
-            event.listen(engine, "begin", _begin)
+            event.listen(engine, "begin", self._begin)
         return engine
 
     def _connect(self, *, read_only: bool) -> sqlite3.Connection:
@@ -217,15 +229,36 @@ class EmbeddedDatabase:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
         connection.execute(f"PRAGMA query_only = {read_only}")
+        if not read_only:
+            _set_patience(connection, WRITER_PATIENCE_S)
         return connection
 
+    def _begin(self, connection: Connection) -> None:
+        deadline = time.monotonic() + self._timeout_s
+        raw = _raw(connection)
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whose error is SQLAlchemy's
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+@contextmanager
+def _patience(connection: sqlite3.Connection, timeout_s: float) -> Iterator[None]:
+    """Within the block, SQLite waits this long for other processes."""
+    _set_patience(connection, timeout_s)
+    try:
+        yield
+    finally:
+        _set_patience(connection, WRITER_PATIENCE_S)
 
 
-def _set_patience(connection: Connection, timeout_s: float) -> None:
-    _raw(connection).execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+def _set_patience(connection: sqlite3.Connection, timeout_s: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
 
 
 def _raw(connection: Connection) -> sqlite3.Connection:

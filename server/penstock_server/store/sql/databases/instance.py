@@ -10,7 +10,8 @@ from penstock_server.store.errors import StoreError
 class InstanceLock:
     """A locked file beside the database, which names the process that holds it.
 
-    The lock is the operating system's (`flock`): it ends with the process, however that ends. The file stays.
+    The lock is the operating system's (`flock`): it ends with the process, however that ends, or with the last of those
+    that inherited its handle. The file stays.
     """
 
     def __init__(self, database: Path) -> None:
@@ -40,8 +41,13 @@ class InstanceLock:
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
 
+    @property
+    def handle(self) -> int:
+        """The handle of the locked file; copies of it hold the lock as well. Negative where it is not held."""
+        return self._handle
+
     def release(self) -> None:
-        """Lets others take possession."""
+        """Lets others take possession, unless a copy of the handle is open somewhere."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

@@ -76,6 +76,7 @@ class NetworkedDatabase:
     """
 
     shared = True
+    possession = ()
 
     def __init__(
         self, url: URL, dialect: NetworkedDialect, *, pool_size: int, timeout_s: float, search_timeout_s: float

@@ -61,11 +61,13 @@ class SqlMessages:
         return await self._database.search(lambda connection: self._search.page(connection, filter, after, size))
 
     async def of_sessions(
-        self, sessions: Sequence[SessionRecord], said: TimeRange, after: Cursor | None, size: int
+        self, sessions: Sequence[SessionRecord], said: TimeRange, after: Cursor | None, size: int, *, flow: str = ""
     ) -> Page[MessageRecord]:
         """See `store.Messages`."""
         by_key = {each.session_key: each for each in sessions}
-        statement = _of_sessions(self._tables.messages, sorted(by_key), said, after).limit(size + 1)
+        messages = self._tables.messages
+        statement = _of_sessions(messages, sorted(by_key), said, after)
+        statement = statement.where(*matching(messages, flow=flow, status=None)).limit(size + 1)
 
         def record(row: Any) -> MessageRecord:
             session = by_key[row.session_key]

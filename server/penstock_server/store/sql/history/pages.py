@@ -10,8 +10,8 @@ from penstock_server.store.records import Cursor, Page, TimeRange
 from penstock_server.store.sql.keys import first_key, to_us
 
 PAGE_CHARS_MAX = 500_000
-"""A page ends with the message that brings its contents to so many characters. Clients refuse answers over 4 MiB unless
-told otherwise; a character may take three bytes, and text is sent twice, as itself and within its content."""
+"""A page holds at most so many characters of contents, or a single item with more. Clients refuse answers over 4 MiB
+unless told otherwise; a character may take three bytes, and text is sent twice, as itself and within its content."""
 KEY_MAX = 2**63 - 1
 
 T = TypeVar("T")
@@ -36,11 +36,11 @@ def take(
     last: Cursor | None = None
     taken = 0
     for row in rows:
-        if len(items) == size or taken >= PAGE_CHARS_MAX:
+        taken += chars(row)
+        if len(items) == size or (items and taken > PAGE_CHARS_MAX):
             return Page(items=items, next=last)
         items.append(record(row))
         last = position(row)
-        taken += chars(row)
     return Page(items=items, next=None)
 
 

@@ -83,3 +83,8 @@ def matching(messages: Table, *, flow: str, status: RunStatus | None) -> list[Co
 def content_chars(row: Any) -> int:
     """How much a message holds."""
     return len(row.content)
+
+
+def session_chars(row: Any) -> int:
+    """How much a session holds."""
+    return len(row.metadata) + len(row.title)

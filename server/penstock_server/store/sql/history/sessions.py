@@ -19,7 +19,7 @@ from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.history.erasure import Erasure
 from penstock_server.store.sql.history.pages import key_bound, take, within
-from penstock_server.store.sql.history.rows import find_session, reachable, session_record
+from penstock_server.store.sql.history.rows import find_session, reachable, session_chars, session_record
 from penstock_server.store.sql.keys import to_us
 from penstock_server.store.sql.schema import Tables
 
@@ -43,7 +43,9 @@ class SqlSessions:
             return (row.session_key,)
 
         return await self._database.read(
-            lambda connection: take(connection.execute(statement.limit(size + 1)), size, session_record, position)
+            lambda connection: take(
+                connection.execute(statement.limit(size + 1)), size, session_record, position, chars=session_chars
+            )
         )
 
     async def get(self, session: str, scope: Scope) -> SessionRecord:

@@ -1,19 +1,16 @@
 """Tables of other systems, read row by row."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     URL,
     ColumnClause,
-    ColumnElement,
     Connection,
-    LargeBinary,
     Select,
-    cast,
-    collate,
     column,
     create_engine,
     inspect,
@@ -45,22 +42,18 @@ class ForeignTable:
         source: the address of its database, or the path of an SQLite file. It is only read.
         name: the table; with its schema and a dot before it where it has one.
         columns: what is read.
-        session: the column whose equal values belong together, byte for byte.
-        order: the columns that order the rows of a session.
 
     Raises:
         StoreError: the source is none.
     """
 
-    def __init__(self, source: str, name: str, columns: Sequence[str], *, session: str, order: Sequence[str]) -> None:
+    def __init__(self, source: str, name: str, columns: Sequence[str]) -> None:
         self._url = addresses.parse(source if "://" in source else addresses.file(Path(source).absolute()))
         self._schema, _, self._name = name.rpartition(".")
         self._columns = list(dict.fromkeys(columns))
-        self._session = session
-        self._order = order
 
-    async def rows(self) -> AsyncIterator[Row]:
-        """The rows, session by session, each in its order.
+    async def rows(self) -> AsyncGenerator[Row]:
+        """The rows, in no order; text that is not UTF-8 comes as bytes.
 
         Raises:
             StoreError: the source cannot be read, or has no such table or column.
@@ -70,20 +63,21 @@ class ForeignTable:
                 for row in self._read_file():
                     yield row
             else:
-                async for row in self._read_server():
-                    yield row
+                async with aclosing(self._read_server()) as rows:
+                    async for row in rows:
+                        yield row
 
     def _read_file(self) -> Iterator[Row]:
         path = Path(self._url.database or "").absolute()
         if not path.is_file():
             raise StoreError(f"there is no file {path}")
-        engine = create_engine(f"sqlite:///{path.as_uri()}?mode=ro&uri=true", poolclass=NullPool)
+        engine = create_engine("sqlite+pysqlite://", creator=lambda: _open(path), poolclass=NullPool)
         with engine.connect() as connection:
             self._check(connection)
             for row in connection.execute(self._query(), execution_options={"yield_per": ROWS_AT_ONCE}):
                 yield row._asdict()
 
-    async def _read_server(self) -> AsyncIterator[Row]:
+    async def _read_server(self) -> AsyncGenerator[Row]:
         dialect = DIALECTS[self._url.drivername]()
         engine = create_async_engine(
             dialect.driver_url(self._url), connect_args=dialect.connect_args(self._url, 0), poolclass=NullPool
@@ -92,8 +86,13 @@ class ForeignTable:
             async with engine.connect() as connection:
                 await connection.run_sync(self._check)
                 result = await connection.stream(self._query(), execution_options={"yield_per": ROWS_AT_ONCE})
-                async for row in result:
-                    yield row._asdict()
+                try:
+                    async for row in result:
+                        yield row._asdict()
+                except BaseException:
+                    # Whoever leaves early waits for no rest: MySQL would send it all first.
+                    await connection.invalidate()
+                    raise
         finally:
             await engine.dispose()
 
@@ -105,15 +104,20 @@ class ForeignTable:
 
     def _query(self) -> Select[Any]:
         columns: dict[str, ColumnClause[Any]] = {name: column(name) for name in self._columns}
-        order = [self._bytewise(columns[self._session]), *(columns[name] for name in self._order)]
-        source = table(self._name, *columns.values(), schema=self._schema or None)
-        return select(*columns.values()).select_from(source).order_by(*order)
+        return select(*columns.values()).select_from(table(self._name, *columns.values(), schema=self._schema or None))
 
-    def _bytewise(self, named: ColumnClause[Any]) -> ColumnElement[Any]:
-        """An order in which no other session comes between the rows of one, as it could where case does not count."""
-        if self._url.drivername == "mysql":
-            return cast(named, LargeBinary)
-        return collate(named, "BINARY") if self._url.drivername == "sqlite" else named
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    connection.text_factory = _text
+    return connection
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 @contextmanager
