@@ -41,6 +41,7 @@ class Campaign:
         folder: for the instances' files.
         store: the address of the store.
         instances: how many.
+        lease_s: their leases.
         given: fixed fields of every planned call.
         program: what starts an instance, instead of `python -m penstock`.
         env: what the instances' environment has besides.
@@ -54,6 +55,7 @@ class Campaign:
         store: str,
         *,
         instances: int = 1,
+        lease_s: float = LEASE_S,
         given: dict[str, Any] | None = None,
         program: Sequence[str] = PENSTOCK,
         env: Mapping[str, str] | None = None,
@@ -72,6 +74,7 @@ class Campaign:
         self._fronted = fronted
         self._folder = folder
         self._env = {EFFECTS_FILE: str(folder / "effects"), **(env or {})}
+        self._lease_s = lease_s
         self._env_of_last = env_of_last or {}
         self._program = program
         self._next_call = 1
@@ -97,7 +100,9 @@ class Campaign:
         if number == len(self.stores) - 1:
             env |= self._env_of_last
         folder = self._folder / f"instance-{number}"
-        return Instance(folder, self.stores[number], self.history, env=env, program=self._program)
+        return Instance(
+            folder, self.stores[number], self.history, lease_s=self._lease_s, env=env, program=self._program
+        )
 
     def channel(self, at: int) -> grpc.aio.Channel:
         """See `callers.Doors`."""

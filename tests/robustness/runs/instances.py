@@ -27,18 +27,27 @@ class Instance:
     Args:
         folder: for its files.
         store: the address of the store.
+        lease_s: its lease.
         program: what starts it, instead of `python -m penstock`.
         env: what its environment has besides.
     """
 
     def __init__(
-        self, folder: Path, store: str, history: History, *, env: Mapping[str, str], program: Sequence[str] = PENSTOCK
+        self,
+        folder: Path,
+        store: str,
+        history: History,
+        *,
+        lease_s: float,
+        env: Mapping[str, str],
+        program: Sequence[str] = PENSTOCK,
     ) -> None:
         self.port = free_port()
         self.service: Service | None = None
         self._folder = folder
         self._store = store
         self._history = history
+        self._lease_s = lease_s
         self._env = env
         self._program = program
         self._channel: grpc.aio.Channel | None = None
@@ -75,7 +84,7 @@ class Instance:
         command = [
             "server", "tests.robustness.runs.flows:chat", "tests.robustness.runs.flows:tell",
             "--grpc", f"127.0.0.1:{self.port}", "--service", SERVICE, "--store", self._store,
-            "--lease-s", str(LEASE_S), "--disconnect-grace-s", str(GRACE_S), "--drain-s", "1",
+            "--lease-s", str(self._lease_s), "--disconnect-grace-s", str(GRACE_S), "--drain-s", "1",
         ]  # fmt: skip
         env = {"PENSTOCK_TOKENS": TOKEN, "PYTHONPATH": str(REPOSITORY), **self._env, **(env or {})}
         life = penstock(*command, folder=self._folder, cwd=HERE, env=env, program=self._program)
