@@ -25,9 +25,7 @@ RESUMED_AFTER = 20
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgresql"])
-async def test_how_soon_a_reader_goes_on(
-    tmp_path: Path, database_of: Callable[[str], ServerStore], kind: str
-) -> None:
+async def test_how_soon_a_reader_goes_on(tmp_path: Path, database_of: Callable[[str], ServerStore], kind: str) -> None:
     campaign = Campaign(tmp_path, database_of(kind).url, instances=2, lease_s=LEASE_S)
     async with campaign.running():
         runs = await asyncio.gather(*(_begin(campaign, number) for number in range(RUNS)))
