@@ -1,7 +1,7 @@
 """Stores that hold years of chats, made up straight into the store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -98,7 +98,7 @@ async def _fill(address: str, kinds: tuple[Sessions, ...]) -> None:
         await store.close()
 
 
-async def _entries(kinds: tuple[Sessions, ...]) -> AsyncIterator[Entry | EntryRefused]:
+async def _entries(kinds: tuple[Sessions, ...]) -> AsyncGenerator[Entry | EntryRefused]:
     for kind in kinds:
         for message in kind.messages():
             yield message

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable
 
 from penstock_bridge.errors import Header
-from penstock_bridge.reply import Answer, drained, head_bytes, write
+from penstock_bridge.reply import PIECE_BYTES, Answer, drained, head_bytes, write, write_pieces
 from penstock_bridge.request import Request
 
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -51,7 +51,11 @@ class Outlet:
         """
         if not data:
             return
-        write(self._request, self._framed(data))
+        framed = self._framed(data)
+        if len(framed) > PIECE_BYTES:
+            await write_pieces(self._request, framed)
+        else:
+            write(self._request, framed)
         self._written_at = self._loop.time()
         if self._request.protocol.writing_paused:
             await drained(self._request)

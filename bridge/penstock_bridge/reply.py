@@ -18,7 +18,12 @@ from penstock_bridge.request import Request
 
 JSON_TYPE = ("Content-Type", "application/json")
 
-_COPY_BYTES_MAX = 64 * 1024
+WRITE_MARGIN_S = 2.0
+"""By how much the bridge is more patient than the server, where both have the same limit: the server notices a stalled
+reader, too, and ends a run that has nobody else to go on for. To it, a reader that the bridge drops has merely left."""
+PIECE_BYTES = 64 * 1024
+"""How much is handed to a connection at once where there is more: what a client takes is seen from piece to piece."""
+_COPY_BYTES_MAX = PIECE_BYTES
 """A body up to this size is copied behind its head, so that both leave in one packet."""
 
 _NO_CONTENT = 204
@@ -79,7 +84,7 @@ class Reply(Answer):
             write(request, head + body)
         else:
             write(request, head)
-            write(request, body)
+            await write_pieces(request, body)
         await drained(request)
         return None
 
@@ -102,7 +107,7 @@ def head_bytes(request: Request, status: int, headers: Iterable[Header], *, keep
     return "\r\n".join(lines).encode("latin-1")
 
 
-def write(request: Request, data: bytes) -> None:
+def write(request: Request, data: bytes | memoryview) -> None:
     """Hands bytes to the connection.
 
     Raises:
@@ -114,6 +119,20 @@ def write(request: Request, data: bytes) -> None:
     transport.write(data)
 
 
+async def write_pieces(request: Request, data: bytes) -> None:
+    """Hands many bytes to the connection, each piece once it has taken those before.
+
+    So a client may take as long as it needs for all of them, and no longer than `write_timeout_s` for a piece.
+
+    Raises:
+        ConnectionError: the client left, or took nothing for `write_timeout_s`.
+    """
+    view = memoryview(data)
+    for start in range(0, len(view), PIECE_BYTES):
+        write(request, view[start : start + PIECE_BYTES])
+        await drained(request)
+
+
 async def drained(request: Request) -> None:
     """Waits until the connection takes more.
 
@@ -123,7 +142,7 @@ async def drained(request: Request) -> None:
     if not request.protocol.writing_paused:
         return
     try:
-        async with timeout(request.config.write_timeout_s):
+        async with timeout(request.config.write_timeout_s + WRITE_MARGIN_S):
             await request.writer.drain()
     except TimeoutError:
         if request.transport is not None:

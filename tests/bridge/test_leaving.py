@@ -87,3 +87,21 @@ async def test_a_slow_client_loses_nothing(start_bridge, server, dial, speak):
         await asyncio.sleep(0)
     ids = [int(line.removeprefix(b"id: ")) for line in received.splitlines() if line.startswith(b"id: ")]
     assert ids == list(range(1, 302))
+
+
+async def test_a_client_may_take_longer_for_a_large_event_than_for_a_piece_of_it(start_bridge, server, dial, speak):
+    async def told(request, context):
+        await context.send_initial_metadata(speak.ACCEPTED)
+        yield speak.batch(speak.delta(1, answer="x" * 3_000_000))
+        yield speak.batch(speak.finished(2))
+
+    server.stream = told
+    bridge = await start_bridge(write_timeout_s=1)
+    raw = await dial(bridge, receive_buffer_bytes=65536)
+    raw.send(f"POST / HTTP/1.0\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
+    received = b""
+    while piece := await raw.reader.read(65536):
+        received += piece
+        await asyncio.sleep(0.05)
+    assert received.count(b"x") >= 3_000_000
+    assert b"event: done" in received

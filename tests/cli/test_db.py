@@ -22,10 +22,10 @@ def test_tables_are_made_once_and_told_of(tmp_path: Path) -> None:
     assert before.returncode == 1
     assert "there is no store" in before.stderr
     assert not (tmp_path / ".penstock").exists()
-    assert run("db", "upgrade", cwd=tmp_path).stdout == "revision 0001, newly made\n"
-    assert run("db", "upgrade", cwd=tmp_path).stdout == "revision 0001, as before\n"
-    assert run("db", "current", cwd=tmp_path).stdout == "revision 0001, the newest\n"
-    assert run("db", "history", cwd=tmp_path).stdout.startswith("* 0001  ")
+    assert run("db", "upgrade", cwd=tmp_path).stdout == "revision 0002, newly made\n"
+    assert run("db", "upgrade", cwd=tmp_path).stdout == "revision 0002, as before\n"
+    assert run("db", "current", cwd=tmp_path).stdout == "revision 0002, the newest\n"
+    assert run("db", "history", cwd=tmp_path).stdout.splitlines()[-1].startswith("* 0002  ")
 
 
 def test_each_service_has_tables_of_its_own(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_client_that_leaves_ends_its_run(service: Service, tmp_path: Path, flo
     trace = tmp_path / "trace"
     with requests.post(
         f"{service.http}/v1/flows/{flow}:invokeStream",
-        json={"inputs": {"trace": str(trace)}},
+        json={"inputs": {"trace": str(trace)}, "options": {"onDisconnect": "CANCEL"}},
         stream=True,
         timeout=WAIT_S,
     ) as stream:

@@ -14,12 +14,15 @@ from penstock_server.history.importing.ids import session_id, user_id
 from penstock_server.history.importing.jsonl import ExportFile
 from penstock_server.history.importing.mapping import Mapping, MappingInvalid, parse
 from penstock_server.history.importing.rows import Rows
+from penstock_server.history.importing.spool import Said, spool
 from penstock_server.metadata import SESSION_ID_FORM
 from penstock_server.runs.events import RunStatus
+from penstock_server.store.errors import StoreError
 from penstock_server.store.records import Rating, Role
 
 SESSION = "s" * 32
 OTHER = "t" * 32
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TIME = "2024-05-01T12:00:00.123456Z"
 
 
@@ -283,6 +286,18 @@ async def test_what_nothing_orders_stays_as_it_came_and_sessions_come_one_by_one
     entries, _ = await rows(mapping(), *said)
     texts = [each.text for each in entries]
     assert texts == sorted(texts)
+
+
+def test_a_disk_without_room_is_told_of_with_what_to_do() -> None:
+    def fill() -> None:
+        with spool() as spooled:
+            spooled._connection.execute("PRAGMA max_page_count = 10")
+            for _ in range(20):
+                spooled.add(said)
+
+    said = Said(place="row", session=SESSION, name="", user="", role=1, text="x" * 4096, time=NOON, rank=None)
+    with pytest.raises(StoreError, match="is full; TMPDIR names another folder"):
+        fill()
 
 
 async def test_a_session_may_be_named_within_json() -> None:

@@ -9,6 +9,9 @@ from penstock_server.runs.events import OnDisconnect
 from penstock_server.runs.run import Run
 from penstock_server.store.store import Store
 
+UNFOLLOWED_BYTES_MAX = 2 * 1024 * 1024
+"""How much a run may go on to say while it is not known whether anybody comes back: some 5,000 tokens."""
+
 
 class Followers:
     """Ends runs whose callers have left.
@@ -48,6 +51,7 @@ class Followers:
     def linger(self, run: Run) -> None:
         """Gives a run that nobody follows its time to be resumed."""
         if not run.followers and run.command.on_disconnect is OnDisconnect.LINGER:
+            run.log.nobody_follows(UNFOLLOWED_BYTES_MAX)
             self._spawn(self._linger(run))
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from sys import maxsize
 from typing import Protocol
 
@@ -60,6 +61,8 @@ class EventLog:
         self._stored_bytes = 0
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
+        self._unread_until: float = inf
+        """How far the flow may go while nobody reads."""
         self._lost_after = maxsize
         """Behind this event, everything but the last is missing."""
         self.keeper: Keeper | None = None
@@ -89,7 +92,7 @@ class EventLog:
             self.keeper.appended()
         for reader in self._readers:
             reader.wake()
-        return self._unread_bytes() < self._window_bytes
+        return not self._full
 
     def finish(self, event: RunFinished, sequence: int = 0) -> None:
         """Appends the last event, which the store has by now.
@@ -132,10 +135,14 @@ class EventLog:
 
     async def room(self) -> None:
         """Waits until the flow may go on."""
-        while self._unread_bytes() >= self._window_bytes:
+        while self._full:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._room)
+
+    def nobody_follows(self, bytes_max: int) -> None:
+        """Lets the flow go on for so many bytes of events, until somebody reads."""
+        self._unread_until = self._bytes + bytes_max
 
     def subscribe(self, *, after: int | None = None, simple: bool = False) -> "Reader":
         """A reader of what follows an event; the caller closes it.
@@ -155,6 +162,8 @@ class EventLog:
             )
         reader = Reader(self, position, simple=simple)
         self._readers.append(reader)
+        self._unread_until = inf
+        self._release()
         return reader
 
     @property
@@ -190,12 +199,15 @@ class EventLog:
             return self._events[index][1]
         return self._events[0][1] - EVENT_OVERHEAD_BYTES
 
-    def _unread_bytes(self) -> int:
-        """What the flow has to wait for."""
+    @property
+    def _full(self) -> bool:
+        """Whether the flow has to wait."""
         positions = [reader.position_bytes for reader in self._readers]
         if not self._kept:
-            return self._bytes - min(positions, default=self._bytes)
-        return self._bytes - min(self._stored_bytes, max(positions, default=self._bytes))
+            taken = min(positions, default=self._bytes)
+        else:
+            taken = min(self._stored_bytes, max(positions, default=self._bytes))
+        return self._bytes - taken >= self._window_bytes or (not positions and self._bytes >= self._unread_until)
 
     def _leave(self, reader: "Reader") -> None:
         if reader in self._readers:
@@ -214,7 +226,7 @@ class EventLog:
             if event.sequence > taken and not beyond:
                 break
             events.popleft()
-        if self._room is not None and self._unread_bytes() < self._window_bytes:
+        if self._room is not None and not self._full:
             self._room.set_result(None)
             self._room = None
 

@@ -1,7 +1,6 @@
 """Runs that are accepted: the run, its session, and the user's message."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -166,22 +165,38 @@ class Acceptances:
             batch.outcomes[acceptance.run] = SessionNotFound.of(acceptance.session)
             return
         row = batch.rows.get(acceptance.run)
-        accepted = Accepted(run_key=row["run_key"] if row else 0, attempt=FIRST_ATTEMPT)
-        if session is not None and acceptance.question is not None:
-            accepted = replace(accepted, session_key=session.session_key)
-        if row and acceptance.queued:
-            accepted = replace(accepted, status=RunStatus.QUEUED)
-        if row and session is not None and queue is not None and acceptance.question is not None:
-            refusal = queue.refusal(acceptance)
-            if refusal is not None:
-                batch.outcomes[acceptance.run] = refusal
-                return
-            accepted = queue.join(acceptance, replace(accepted, turn=session.add(to_us(acceptance.create_time))))
-            batch.said.append(_question(acceptance, session, accepted.turn))
-        if row:
-            row |= {"session_key": accepted.session_key, "turn": accepted.turn, "status": accepted.status.value}
-            row["start_time_us"] = row["create_time_us"] if accepted.status is RunStatus.RUNNING else None
-        batch.outcomes[acceptance.run] = accepted
+        if acceptance.question is not None and session is not None:
+            if row is None:
+                batch.outcomes[acceptance.run] = Accepted(session_key=session.session_key)
+            elif queue is not None:
+                self._give_turn(acceptance, session, queue, row, batch)
+        elif row is None:
+            batch.outcomes[acceptance.run] = Accepted()
+        else:
+            status = RunStatus.QUEUED if acceptance.queued else RunStatus.RUNNING
+            _stand(row, status)
+            batch.outcomes[acceptance.run] = Accepted(run_key=row["run_key"], attempt=FIRST_ATTEMPT, status=status)
+
+    def _give_turn(
+        self, acceptance: Acceptance, session: Locked, queue: Queue, row: dict[str, Any], batch: "Batch"
+    ) -> None:
+        refusal = queue.refusal(acceptance)
+        if refusal is not None:
+            batch.outcomes[acceptance.run] = refusal
+            return
+        turn = session.add(to_us(acceptance.create_time))
+        status, interrupts = queue.join(acceptance, row["run_key"], turn)
+        row |= {"session_key": session.session_key, "turn": turn}
+        _stand(row, status)
+        batch.said.append(_question(acceptance, session, turn))
+        batch.outcomes[acceptance.run] = Accepted(
+            run_key=row["run_key"],
+            session_key=session.session_key,
+            turn=turn,
+            attempt=FIRST_ATTEMPT,
+            status=status,
+            interrupts=interrupts,
+        )
 
     def _write_runs(self, connection: Connection, new: Sequence[Acceptance], batch: "Batch") -> None:
         """Inserts the runs; those with a key are there already, and get their turns or are taken back."""
@@ -257,6 +272,11 @@ class Batch:
             first = self.outcomes.get(outcome.run) if isinstance(outcome, RunRecord) else None
             if isinstance(first, Failure):
                 self.outcomes[run] = first
+
+
+def _stand(row: dict[str, Any], status: RunStatus) -> None:
+    row["status"] = status.value
+    row["start_time_us"] = row["create_time_us"] if status is RunStatus.RUNNING else None
 
 
 def _holds_inputs(acceptance: Acceptance) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from penstock_server.errors import Failure, SessionBusy, TooManyRuns
 from penstock_server.runs.events import OnBusy, RunStatus
-from penstock_server.store.records import Acceptance, Accepted
+from penstock_server.store.records import Acceptance
 from penstock_server.store.sql.schema import Tables, live
 
 RETRY_AFTER_S = 1.0
@@ -58,17 +58,16 @@ class Queue:
             )
         return None
 
-    def join(self, acceptance: Acceptance, accepted: Accepted) -> Accepted:
-        """Adds a run that was given its turn; returns whether it waits, and whom it interrupts."""
-        if self._live:
-            accepted = replace(accepted, status=RunStatus.QUEUED)
-        if acceptance.on_busy is OnBusy.INTERRUPT:
-            accepted = replace(accepted, interrupts=tuple(run.run for run in self._live))
+    def join(self, acceptance: Acceptance, run_key: int, turn: int) -> tuple[RunStatus, tuple[str, ...]]:
+        """Adds a run with its turn; returns how it stands, and whom it interrupts."""
+        waits = acceptance.queued or bool(self._live)
+        interrupts: tuple[str, ...] = ()
+        if self._live and acceptance.on_busy is OnBusy.INTERRUPT:
+            interrupts = tuple(run.run for run in self._live)
             self.interrupted = [run.run_key for run in self._live]
             self._live = [replace(run, waits=False) for run in self._live]
-        waits = accepted.status is RunStatus.QUEUED
-        self._live.append(LiveRun(run=acceptance.run, run_key=accepted.run_key, turn=accepted.turn, waits=waits))
-        return accepted
+        self._live.append(LiveRun(run=acceptance.run, run_key=run_key, turn=turn, waits=waits))
+        return (RunStatus.QUEUED if waits else RunStatus.RUNNING), interrupts
 
 
 class Queues:
