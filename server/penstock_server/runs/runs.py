@@ -136,7 +136,7 @@ class Runs:
                 self._begin(run, flow, arguments, queued=not has_place)
                 return self._follow_here(run, caller=True)
             self._forget(run)
-            if (following := self._repeated(earlier)) is not None:
+            if (following := await self._repeated(earlier)) is not None:
                 return following
             await asyncio.sleep(UNDECIDED_S)
 
@@ -302,14 +302,19 @@ class Runs:
         self._followers.joined(run)
         return FollowingHere(run, lambda run: self._followers.left(run, caller=caller))
 
-    def _repeated(self, earlier: RunRecord) -> Following | None:
+    async def _repeated(self, earlier: RunRecord) -> Following | None:
         """The run of an earlier call; None where it may yet be taken back, because that call was not told of it."""
         run = self._live.get(earlier.run)
         if run is not None:
             return self._follow_here(run, caller=False) if run.kept else None
-        if earlier.status.terminal or self._kept.shared:
+        if earlier.status.terminal or await self._announced(earlier.run):
             return FollowingElsewhere(earlier, self._elsewhere, self._kept.runs)
         return None
+
+    async def _announced(self, run: str) -> bool:
+        """Whether another instance, whose run it is, has told a caller that it was accepted: then its log has begun."""
+        page = await self._kept.runs.log(run, 0) if self._kept.shared else None
+        return page is not None and bool(page.events or page.end)
 
     def _here(self, name: str, scope: Scope) -> Run | None:
         run = self._live.get(name)
@@ -390,6 +395,11 @@ class Watch:
     def __init__(self, log: Log, following: FollowingHere | None = None) -> None:
         self.log = log
         self._following = following
+
+    async def end(self) -> None:
+        """Raises Failure where the run's end cannot be told; the log is over."""
+        if self._following is not None:
+            await self._following.end()
 
     def close(self) -> None:
         """The call reads no more."""

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, select, update
 
 from penstock_server.runs.events import OnDisconnect, RunStatus
 from penstock_server.store.records import Accepted, Errands, Orphan
+from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.schema import Tables, live, owned, queued
 from penstock_server.store.sql.turns.runrecords import RunRecords
@@ -29,7 +30,7 @@ class SqlLeases:
 
     async def beat(self) -> bool:
         """See `store.Leases`."""
-        return await self._database.write(self._beat)
+        return await failpoints.around(self._database.write(self._beat), ["beat"])
 
     async def beats(self) -> Mapping[str, int]:
         """See `store.Leases`."""
@@ -39,7 +40,8 @@ class SqlLeases:
         """See `store.Leases`."""
         if instance == self._instance:
             return ()
-        return await self._database.write(lambda connection: self._adopt(connection, instance, beat))
+        commit = self._database.write(lambda connection: self._adopt(connection, instance, beat))
+        return await failpoints.around(commit, ["adoption"])
 
     async def errands(self) -> Errands:
         """See `store.Leases`."""
