@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from tests.robustness.runs.campaign import METADATA, Campaign
@@ -57,7 +58,7 @@ async def _resume(campaign: Campaign, run: str) -> float:
     """How long the first event takes on the second instance."""
     asked_s = time.monotonic()
     asked = WatchRunRequest(run=run, after_sequence=RESUMED_AFTER)
-    call = RunServiceStub(campaign.channel(1)).WatchRun(asked, metadata=METADATA)
+    call: Any = RunServiceStub(campaign.channel(1)).WatchRun(asked, metadata=METADATA)
     first = await call.read()
     took_s = time.monotonic() - asked_s
     assert first.events[0].sequence == RESUMED_AFTER + 1
