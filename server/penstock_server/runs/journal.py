@@ -7,7 +7,7 @@ none with a number beyond the reserved one, so that nobody ever gives such a num
 import asyncio
 from collections.abc import Callable
 
-from penstock_server.errors import StoreUnavailable
+from penstock_server.errors import Failure, StoreUnavailable
 from penstock_server.runs.run import Run
 from penstock_server.store.records import Appending
 from penstock_server.store.store import Turns
@@ -31,11 +31,13 @@ class Journal:
 
     Args:
         lost: called for a run that another owner has taken over, or that was erased.
+        refused: called for a run with an event that the store does not take, and why.
     """
 
-    def __init__(self, turns: Turns, lost: Callable[[Run], None]) -> None:
+    def __init__(self, turns: Turns, *, lost: Callable[[Run], None], refused: Callable[[Run, Failure], object]) -> None:
         self._turns = turns
         self._lost = lost
+        self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._waiting: set[_Entry] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -103,6 +105,11 @@ class Journal:
         except StoreUnavailable:
             entry.waited = entry.doubted = True
             await asyncio.sleep(RETRY_S)
+            return
+        except Failure as failure:
+            failure.metadata["run"] = run.run
+            run.log.keeper = None
+            self._refused(run, failure)
             return
         if taken:
             run.log.stored(events[-1].sequence if events else run.log.stored_sequence, reserved)

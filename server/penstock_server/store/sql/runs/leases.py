@@ -9,7 +9,7 @@ from penstock_server.runs.events import OnDisconnect, RunStatus
 from penstock_server.store.records import Accepted, Errands, Orphan
 from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.schema import Tables, live, owned, queued
+from penstock_server.store.sql.schema import Tables, live, owned, place, queued
 from penstock_server.store.sql.turns.runrecords import RunRecords
 
 ADOPTED_AT_ONCE = 100
@@ -106,7 +106,7 @@ class SqlLeases:
                 accepted=Accepted(
                     run_key=row.run_key,
                     session_key=row.session_key,
-                    turn=row.turn,
+                    turn=abs(row.turn),
                     attempt=row.attempt + 1,
                     status=RunStatus(row.status),
                 ),
@@ -119,7 +119,7 @@ class SqlLeases:
     def _errands(self, connection: Connection) -> Errands:
         runs, before = self._tables.runs, self._tables.runs.alias("before")
         cancel = select(runs.c.run).where(owned(runs, self._instance), runs.c.cancel_requested == 1)
-        blocked = exists().where(live(before), before.c.session_key == runs.c.session_key, before.c.turn < runs.c.turn)
+        blocked = exists().where(live(before), before.c.session_key == runs.c.session_key, place(before) < place(runs))
         waiting = select(runs.c.run).where(queued(runs), runs.c.instance == self._instance)
-        start = waiting.where(~and_(runs.c.turn > 0, blocked)).order_by(runs.c.run_key)
+        start = waiting.where(~and_(runs.c.turn != 0, blocked)).order_by(runs.c.run_key)
         return Errands(cancel=connection.scalars(cancel).all(), start=connection.scalars(start).all())
