@@ -6,6 +6,8 @@ import gzip
 import orjson
 import pytest
 
+from penstock_bridge.reply import WRITE_MARGIN_S
+
 HEAD = "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n"
 
 
@@ -196,7 +198,7 @@ async def test_a_large_answer_that_nobody_reads_is_dropped(start_bridge, server,
     bridge = await start_bridge(write_timeout_s=0.5)
     raw = await dial(bridge, receive_buffer_bytes=4096)
     raw.send(HEAD + "Content-Length: 0\r\n\r\n")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.5 + WRITE_MARGIN_S + 1)
     try:
         received = await raw.rest()
     except ConnectionResetError:

@@ -47,6 +47,13 @@ class Journal:
         """Keeps a run's log from now on, until the log is finished."""
         run.log.keeper = _Entry(self, run)
 
+    def verify(self, run: Run) -> None:
+        """Finds out whether the run is still this instance's, although its log has nothing new."""
+        entry = run.log.keeper
+        if isinstance(entry, _Entry) and not entry.flushing:
+            entry.doubted = True
+            self._flush(entry)
+
     async def close(self) -> None:
         """Waits for the batches under way."""
         if self._timer is not None:
@@ -90,13 +97,13 @@ class Journal:
         assert run.accepted is not None  # noqa: S101 - only stored runs are kept
         events = run.log.unstored(BATCH_EVENTS_MAX)
         reserved = max(run.log.reserved, run.log.last_sequence + RESERVED_AHEAD)
-        entry.waited = False
+        entry.waited = entry.doubted = False
         try:
             taken = await self._turns.append(
                 Appending(accepted=run.accepted, events=events, sequence_reserved=reserved)
             )
         except StoreUnavailable:
-            entry.waited = True
+            entry.waited = entry.doubted = True
             await asyncio.sleep(RETRY_S)
             return
         except Failure as failure:
@@ -114,12 +121,14 @@ class Journal:
 class _Entry:
     """One log that is kept (see `log.Keeper`)."""
 
-    __slots__ = ("flushing", "journal", "run", "waited")
+    __slots__ = ("doubted", "flushing", "journal", "run", "waited")
 
     def __init__(self, journal: Journal, run: Run) -> None:
         self.journal = journal
         self.run = run
         self.flushing = False
+        self.doubted = False
+        """Whether the run may be another's by now."""
         self.waited = False
         """Whether its events have lain for as long as they may."""
 
@@ -128,7 +137,7 @@ class _Entry:
         """Whether the log has to be brought to the store now."""
         log = self.run.log
         unstored = log.last_sequence - log.stored_sequence
-        return unstored >= EVENTS_MAX or (self.waited and unstored > 0)
+        return unstored >= EVENTS_MAX or self.doubted or (self.waited and unstored > 0)
 
     def appended(self) -> None:
         """See `log.Keeper`."""

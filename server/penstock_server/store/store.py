@@ -144,6 +144,12 @@ class Leases(Protocol):
         Nothing happens if it has beaten since.
         """
 
+    async def owned(self) -> Sequence[str]:
+        """The live runs of this instance."""
+
+    async def retake(self, run: str) -> Orphan | None:
+        """Takes a live run of this instance over from itself: what it may still be writing is refused from now on."""
+
     async def errands(self) -> Errands:
         """What others want of this instance."""
 

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -252,6 +253,7 @@ class NetworkedDatabase:
             hide_parameters=True,  # what users say is not for the log
             **pool,
         )
+        name_resets(engine.sync_engine)
         self.dialect.prepare(engine.sync_engine)
         return engine
 
@@ -272,6 +274,17 @@ class _Attempt:
     """How far an execution of work got."""
 
     committing = False
+
+
+def name_resets(engine: Engine) -> None:
+    """Has a connection that is reset while it is made fail as others do: asyncmy calls that a RuntimeError."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: SqlAlchemyDialect, _: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return dialect.connect(*args, **kwargs)
+        except RuntimeError as error:
+            raise ConnectionResetError(f"the connection was reset: {error}") from error
 
 
 def ping_idle(engine: Engine) -> None:

@@ -60,8 +60,11 @@ class SqlRuns:
         columns = self._tables.runs.c
         # The status counts, too: a run that begins to execute may have nothing new in its log.
         head = (columns.flushed_sequence + columns.last_sequence) * STATUSES + columns.status
-        statement = select(columns.run, head).where(columns.run.in_(runs))
-        return await self._database.read(lambda connection: dict(connection.execute(statement).tuples().all()))
+        named = head.label("head")
+        statement = select(columns.run, named).where(columns.run.in_(runs))
+        return await self._database.read(
+            lambda connection: {row.run: row.head for row in connection.execute(statement)}
+        )
 
     async def request_cancel(self, run: str) -> None:
         """See `store.Runs`."""

@@ -115,6 +115,7 @@ class Acceptances:
                 continue
             self._accept(each, session, queues.get(session.session_key) if session else None, batch)
         self._write_runs(connection, new, batch)
+        batch.refuse_repeats()
         self._interrupt(connection, {run for queue in queues.values() for run in queue.interrupted})
         return [batch.outcomes[each.run] for each in acceptances]
 
@@ -274,6 +275,13 @@ class Batch:
     def undecided(self, acceptances: Sequence[Acceptance]) -> list[Acceptance]:
         """Those of the acceptances that have no outcome yet."""
         return [each for each in acceptances if each.run not in self.outcomes]
+
+    def refuse_repeats(self) -> None:
+        """Who repeats a request of this transaction that was refused is refused as well: its run is not there."""
+        for run, outcome in self.outcomes.items():
+            first = self.outcomes.get(outcome.run) if isinstance(outcome, RunRecord) else None
+            if isinstance(first, Failure):
+                self.outcomes[run] = first
 
 
 def _stand(row: dict[str, Any], status: RunStatus) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from sqlalchemy import Connection, literal, select
 
 from penstock_server.errors import Failure, StoreUnavailable
+from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
 
 logger = logging.getLogger("penstock.store")
@@ -168,7 +169,8 @@ class GroupCommit(Generic[W, R]):
         self._begun = self._loop.time()
         writes = [each.write for each in group]
         repeated = any(each.repeated for each in group)
-        outcomes = await self._database.write(lambda connection: self._group(connection, writes, repeated))
+        commit = self._database.write(lambda connection: self._group(connection, writes, repeated))
+        outcomes = await failpoints.around(commit, writes)
         self._failure = NO_ANSWER
         for each, outcome in zip(group, outcomes, strict=True):
             each.over(outcome)
