@@ -59,6 +59,9 @@ class NetworkedDialect(Dialect, Protocol):
             timeout_s: how long it may take to connect, in seconds.
         """
 
+    def prepare(self, engine: Engine) -> None:
+        """Adds to the connections of an engine what this database needs."""
+
     def is_late(self, error: DBAPIError) -> bool:
         """Whether the database has given the work up because its time was over."""
 
@@ -137,6 +140,9 @@ class NetworkedDatabase:
                 return result
 
         return await self._bounded(self._repeated(attempt))
+
+    async def scrub(self, search: str) -> None:
+        """See `database.Database`. These have their own ways, and times, of reusing what was deleted."""
 
     async def alone(self, name: str, work: Work[T]) -> T:
         """See `database.Database`. Its connection is one of its own, without limits of time."""
@@ -248,6 +254,7 @@ class NetworkedDatabase:
             **pool,
         )
         name_resets(engine.sync_engine)
+        self.dialect.prepare(engine.sync_engine)
         return engine
 
     def _pool(self, isolation_level: IsolationLevel, size: int, *, timeout_s: float) -> AsyncEngine:
