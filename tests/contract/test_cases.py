@@ -1,7 +1,7 @@
 """Runs every case under cases/ through every door: gRPC, a bridge in a process of its own, and one process.
 
-A case that names `$SESSION`, `$USER` or `$KEY` gets an id of its own for each run. What comes `given` are cases that are
-run before it, through the same door; `$RUN` stands for the run of the latest of them, and `$PAGE` for its next page.
+A case that names `$SESSION`, `$USER` or `$KEY` gets an id of its own for each run. What comes `given` are cases that
+are run before it, through the same door; `$RUN` stands for the run of the latest of them, `$PAGE` for its next page.
 """
 
 import json
