@@ -26,10 +26,12 @@ test: lint contract databases .tools/client-oldest/.installed .tools/client-newe
 	@tools/install-package curl curl "the tests of the commands in the READMEs"
 	@tools/install-package git git "the tests of the contract's checks"
 	@tools/install-package chromium chromium "the tests in a browser"
+	@tools/install-package faketime faketime "the tests with clocks that jump"
 	@tools/install-grpcurl
 	$(RUN) pytest --numprocesses auto $(NO_TEST_HANGS) $(PYTEST_ARGS)
 
 robustness: .venv/.dev databases ## Hurt services and their databases, for an hour or more. ROBUSTNESS_SEED=N replays a run.
+	@tools/install-package faketime faketime "clocks that jump"
 	ROBUSTNESS=long $(RUN) pytest --numprocesses auto -o faulthandler_timeout=14400 tests/robustness $(PYTEST_ARGS)
 
 lint: .venv/.dev ## Check style and types.

@@ -17,7 +17,7 @@ from penstock_bridge.cursor import resume
 from penstock_bridge.deferral import LOCATION
 from penstock_bridge.errors import Header, Problem, defect, unreachable
 from penstock_bridge.events import Teller, entries_of, teller, view_field
-from penstock_bridge.frames import FRAMES, PING
+from penstock_bridge.frames import FRAMES, NOTES, PING
 from penstock_bridge.guard import Guard
 from penstock_bridge.methods import Method
 from penstock_bridge.negotiation import JSON, NDJSON, SSE, choose
@@ -106,6 +106,8 @@ class RpcEndpoint:
             returned, first = await _accepted(stream)
             outlet.start([CONTENT_TYPES[media_type], *STREAM_HEADERS, *returned])
             problem = await _relay(stream, first, told, outlet)
+            if problem is not None and told.goes_on(problem):
+                return await outlet.cut(NOTES[media_type](problem.status.message))
             return await outlet.finish(told.end(problem))
         finally:
             outlet.close()

@@ -12,6 +12,7 @@ import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from penstock.status import error_info
 from penstock.v1 import run_pb2
 from penstock_bridge.codec import fields
 from penstock_bridge.codec.encode import encoder, struct_json
@@ -26,6 +27,10 @@ _RUN_VIEW = run_pb2.RunView.DESCRIPTOR.full_name
 _NUMBER = "sequence"
 _OUTPUT_DELTA, _RUN_FINISHED = "output_delta", "run_finished"
 
+_NO_END = {"SERVER_UNREACHABLE", "STORE_UNAVAILABLE"}
+"""Failures that end a call and, as long as its log does not say so, not its run: the server is gone, or it cannot say
+how the run ended."""
+
 LOST_AFTER = "lostAfter"
 """The member of a terminal frame's data that says where entries are missing."""
 
@@ -35,6 +40,9 @@ class Teller(Protocol):
 
     def tell(self, message: Any) -> bytes:
         """The events of a message, in order; empty where there is nothing to show."""
+
+    def goes_on(self, problem: Problem) -> bool:
+        """Whether what is told goes on although the call has failed, so that its reader has to come again."""
 
     def end(self, problem: Problem | None) -> bytes:
         """The terminal frame of a stream that failed, or did not."""
@@ -118,6 +126,9 @@ class _EntryTeller:
             frames.append(self._frame(name, self._last, orjson.dumps(encoder(payload.DESCRIPTOR)(payload))))
         return b"".join(frames)
 
+    def goes_on(self, problem: Problem) -> bool:
+        return False
+
     def end(self, problem: Problem | None) -> bytes:
         if problem is not None:
             return self._frame(ERROR, self._last, problem.body())
@@ -140,6 +151,10 @@ class _RunTeller(_EntryTeller):
             if events[-1].sequence <= self._after:
                 return b""
         return super().tell(message)
+
+    def goes_on(self, problem: Problem) -> bool:
+        """A run ends when its log says so."""
+        return self._finished is None and error_info(problem.status).reason in _NO_END
 
     def end(self, problem: Problem | None) -> bytes:
         finished = self._finished or run_pb2.RunFinished()
@@ -187,6 +202,9 @@ class _MessageTeller:
     def tell(self, message: Any) -> bytes:
         self._count += 1
         return self._frame("", self._count, orjson.dumps(self._encode(message)))
+
+    def goes_on(self, problem: Problem) -> bool:
+        return False
 
     def end(self, problem: Problem | None) -> bytes:
         if problem is not None:

@@ -29,5 +29,13 @@ def ndjson(name: str, id: int, data: bytes) -> bytes:
     return b'{"event":"%b","id":%b,"data":%b}\n' % ((name or MESSAGE).encode(), number, data)
 
 
+def note(text: str) -> bytes:
+    """A comment, for people who look at a stream."""
+    return b": %b\n\n" % " ".join(text.split()).encode()
+
+
+NOTES: dict[str, Callable[[str], bytes]] = {SSE: note, NDJSON: lambda _: b""}
+"""What tells people something that is no event."""
+
 FRAMES: dict[str, Frame] = {SSE: sse, NDJSON: ndjson}
 """The form of an event in each streaming media type."""

@@ -67,6 +67,13 @@ class Outlet:
         await drained(self._request)
         return Answer(close=not self._keep_alive)
 
+    async def cut(self, data: bytes) -> Answer:
+        """Sends bytes and closes the connection as if it had broken. Raises like `send`."""
+        self.close()
+        write(self._request, self._framed(data) if data else b"")
+        await drained(self._request)
+        return Answer(close=True)
+
     def close(self) -> None:
         """Lets go of the timer; every stream that was started ends with this."""
         if self._timer is not None:

@@ -45,7 +45,7 @@ def _described(error: grpc.aio.AioRpcError) -> Problem | None:
 
 def _undescribed(code: Code, details: str) -> Problem:
     """A failure without a Status: gRPC's own, whose text is for its developers, or a proxy's."""
-    if code == Code.UNAVAILABLE:
+    if code in (Code.UNAVAILABLE, Code.CANCELLED):  # a server that stops cancels what it has not ended
         return unreachable()
     if code == Code.RESOURCE_EXHAUSTED and _METADATA_TOO_LARGE.search(details):
         return headers_too_large()
@@ -61,7 +61,6 @@ _METADATA_TOO_LARGE = re.compile(r"metadata size exceeds", re.IGNORECASE)
 _MESSAGE_TOO_LARGE = re.compile(r"message larger than max", re.IGNORECASE)
 
 _SAID: dict[Code, tuple[str, str]] = {
-    Code.CANCELLED: ("RUN_CANCELED", "The call was cancelled"),
     Code.DEADLINE_EXCEEDED: ("DEADLINE_EXCEEDED", "The call's deadline passed"),
     Code.RESOURCE_EXHAUSTED: ("TOO_MANY_RUNS", "The server has no room for this call now"),
     Code.UNIMPLEMENTED: ("METHOD_NOT_FOUND", "The server does not offer this method"),

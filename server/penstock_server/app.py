@@ -100,7 +100,7 @@ class Server:
         try:
             await self._runs.begin()
         except StoreUnavailable as failure:
-            raise StartError(f"the store does not answer: {failure.message}") from None
+            raise StartError(failure.message) from None
         if listen:
             self._server = self._listening_server(share_port)
             await self._server.start()

@@ -120,7 +120,10 @@ class ServerConfig(BaseModel):
     )
     migrate: bool = Field(True, description="Whether the store's tables are made and brought up to date at start.")
     store_pool_size: int = Field(
-        16, ge=3, description="How many connections to MySQL or PostgreSQL the service has at most."
+        16,
+        ge=3,
+        description="How many connections to MySQL or PostgreSQL a process has at most; with PostgreSQL, one more "
+        "listens for changes.",
     )
     store_timeout_s: float = Field(
         1.0, gt=0, description="How long the store may take to answer, in seconds, before calls fail as UNAVAILABLE."

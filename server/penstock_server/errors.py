@@ -113,7 +113,7 @@ class MessageTooLarge(Failure):
 
 
 class RunTooLarge(Failure):
-    """The run produced more than `run_log_bytes_max`."""
+    """The run produced more than `run_log_bytes_max`, or more in one piece than the database takes."""
 
 
 class TooManyRuns(Failure):

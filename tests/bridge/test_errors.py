@@ -111,7 +111,7 @@ async def test_401_asks_for_a_bearer(bridge, server, web, speak):
         (grpc.StatusCode.INTERNAL, 500, "INTERNAL"),
         (grpc.StatusCode.UNAVAILABLE, 503, "SERVER_UNREACHABLE"),
         (grpc.StatusCode.UNIMPLEMENTED, 501, "METHOD_NOT_FOUND"),
-        (grpc.StatusCode.CANCELLED, 499, "RUN_CANCELED"),
+        (grpc.StatusCode.CANCELLED, 503, "SERVER_UNREACHABLE"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "TOO_MANY_RUNS"),
         (grpc.StatusCode.INVALID_ARGUMENT, 400, "INVALID_REQUEST"),
         (grpc.StatusCode.PERMISSION_DENIED, 403, "NOT_ALLOWED"),

@@ -132,7 +132,8 @@ async def test_a_caller_who_leaves_ends_the_request_to_the_model(
     serve: Callable[..., Any], server: ModelServer
 ) -> None:
     client = await serve("hang-midway")
-    response = await client.post("/", json={"question": QUESTION}, headers={"Accept": "text/event-stream"})
+    headers = {"Accept": "text/event-stream"}
+    response = await client.post("/?options.onDisconnect=CANCEL", json={"question": QUESTION}, headers=headers)
     while b"You" not in await response.content.readline():
         pass
     left = time.monotonic()

@@ -29,6 +29,7 @@ WITHIN_S = 1.0 if IS_LONG else 2.5
 """How soon a call is refused that the store does not let through, and how soon the first one succeeds once the store is
 back. The promise is a second; the quick form shares its machine with other tests."""
 EXPORT_TIMEOUT_S = 120.0
+LEASE_S = 1.0
 SETTLE_TIMEOUT_S = 20.0
 """How long a service may take to write down how its last runs ended."""
 
@@ -68,7 +69,8 @@ class Campaign:
     async def service(self, instance: str = "service") -> AsyncIterator[Service]:
         """An instance of the service, for one life."""
         env = {EXECUTIONS_FILE: str(self._executions), "PENSTOCK_TOKENS": TOKEN, "PYTHONPATH": str(REPOSITORY)}
-        command = ("server", "flows:chat", "--grpc", "127.0.0.1:0", "--service", SERVICE, "--store", self._store)
+        where = ("--grpc", "127.0.0.1:0", "--service", SERVICE, "--store", self._store)
+        command = ("server", "flows:chat", *where, "--lease-s", str(LEASE_S))
         life = penstock(*command, folder=self._folder / instance, cwd=HERE, env=env, program=self._program)
         running = await asyncio.to_thread(life.__enter__)
         try:

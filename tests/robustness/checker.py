@@ -86,7 +86,7 @@ def _doubled(found: Found) -> Iterator[str]:
 def _out_of_order(turns: Iterable[Turn], found: Found) -> Iterator[str]:
     """Turns are numbered from 1, and one that was sent after another's acknowledgement comes after it.
 
-    A number is left out only for a turn that was refused, and so taken back.
+    A number is left out only where a try was refused, and so taken back.
     """
     by_session: dict[str, list[Turn]] = defaultdict(list)
     for turn in turns:
@@ -96,7 +96,7 @@ def _out_of_order(turns: Iterable[Turn], found: Found) -> Iterator[str]:
         if order != sorted(order):
             yield f"out of order: session {name} lists {order}"
         numbers = {line.text: line.turn for line in session if line.role == USER}
-        refused = sum(not turn.accepted and turn.text not in numbers for turn in by_session[name])
+        refused = sum(turn.refused for turn in by_session[name])
         if max(numbers.values(), default=0) > len(numbers) + refused:
             yield f"holes: session {name} has the turns {sorted(numbers.values())}"
         yield from _overtaken([turn for turn in by_session[name] if turn.accepted], numbers)

@@ -5,7 +5,8 @@ from random import Random
 
 from tests.robustness.ledger import Turn
 
-LIVE_SESSIONS = 24
+LIVE_SESSIONS = 96
+"""So many that turns of one session meet now and then, and do not queue up."""
 TURNS_MIN, TURNS_MAX = 3, 20
 KEYED_SHARE = 0.3
 USER_SHARE = 0.5

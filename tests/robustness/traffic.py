@@ -38,6 +38,8 @@ class Refusal:
     code: Code
     reason: str
     message: str
+    accepted: bool
+    """Whether it failed after it had been accepted."""
     sent_s: float
     ended_s: float
     """By the monotonic clock."""
@@ -129,25 +131,29 @@ class Traffic:
         self._ledger.sent(turn)
         sent_s = time.monotonic()
         call = stub.Invoke(request, metadata=_metadata(turn), timeout=CALL_TIMEOUT_S)
+        run: str | None = None
         try:
             run = dict(await call.initial_metadata()).get("penstock-run-id")
             if run:
                 self._ledger.accepted(turn, run)
             answer = await call
         except grpc.RpcError as error:
-            self._refused(error, sent_s)
+            if not run:
+                self._ledger.refused(turn)
+            self._refused(error, sent_s, accepted=bool(run))
         else:
             if not turn.finished:
                 self.successes_s.append(time.monotonic())
             self._ledger.finished(turn, answer.outputs["answer"])
 
-    def _refused(self, rpc_error: grpc.RpcError, sent_s: float) -> None:
+    def _refused(self, rpc_error: grpc.RpcError, sent_s: float, *, accepted: bool) -> None:
         error = PenstockError.of_rpc(rpc_error)
         self.refusals.append(
             Refusal(
                 code=error.code,
                 reason=error.reason,
                 message=error.message,
+                accepted=accepted,
                 sent_s=sent_s,
                 ended_s=time.monotonic(),
             )

@@ -26,6 +26,7 @@ TARGETS = (
     *(f"chat_flows:{name}" for name in ("told", "gated", "breaks", "picky")),
     "server_flows:echo",
     str(FLOWS / "rounds"),
+    str(FLOWS / "renamed"),
 )
 SESSION = "s" * 32
 PATIENCE_S = 10.0
@@ -116,6 +117,18 @@ async def test_a_folder_is_told_the_rounds_in_its_own_form(stub: Any) -> None:
     assert second.outputs["answer"] == "[{'inputs': {'question': 'one'}, 'outputs': {'answer': '[]'}}]"
 
 
+async def test_a_flow_is_told_what_was_said_to_another_under_its_own_names(stub: Any) -> None:
+    await stub.Invoke(request("told", question="one"), metadata=sent())
+    foreign = {"inputs": {"query": "one"}, "outputs": {"reply": "[]"}}
+    second = await stub.Invoke(request("renamed", query="two", tone="sharp"), metadata=sent())
+    assert literal_eval(second.outputs["reply"]) == [foreign]
+    third = await stub.Invoke(request("renamed", query="three"), metadata=sent())
+    own = {"inputs": {"query": "two", "tone": "sharp"}, "outputs": {"reply": repr([foreign])}}
+    assert literal_eval(third.outputs["reply"]) == [foreign, own]
+    fourth = await stub.Invoke(request("told", question="four"), metadata=sent())
+    assert [text for role, text in literal_eval(fourth.outputs["answer"]) if role == "user"] == ["one", "two", "three"]
+
+
 async def test_a_folder_says_how_many_rounds_it_is_told(stub: Any) -> None:
     for question in ("one", "two", "three"):
         await stub.Invoke(request("rounds", question=question), metadata=sent())
@@ -146,6 +159,31 @@ async def test_another_users_session_is_not_found(stub: Any) -> None:
     error = await refused(stub.Invoke(request("told", question="two"), metadata=sent(user="bob")))
     assert error.reason == "SESSION_NOT_FOUND"
     assert executed() == ["one"]
+
+
+async def test_a_session_is_its_first_runs_users_whatever_the_flow(stub: Any) -> None:
+    await stub.Invoke(request("echo", text="one"), metadata=sent(user="alice"))
+    for asked in (request("told", question="two"), request("echo", text="two")):
+        assert (await refused(stub.Invoke(asked, metadata=sent(user="bob")))).reason == "SESSION_NOT_FOUND"
+    await stub.Invoke(request("told", question="three"), metadata=sent(user="alice"))
+    assert executed() == ["three"]
+
+
+async def test_messages_that_are_deleted_while_their_run_is_live_leave_nothing_of_it(
+    stub: Any, store: SqlStore
+) -> None:
+    call = stub.InvokeStream(request("gated", question="one"), metadata=sent())
+    reading = asyncio.create_task(read_all(call))
+    async with asyncio.timeout(PATIENCE_S):
+        while not executed():
+            await asyncio.sleep(0.01)
+    (question,) = await said(store)
+    await store.messages.delete(SESSION, Scope(), None)
+    gate("one").set()
+    events = await reading
+    assert events[-1].run_finished.status == Run.SUCCEEDED
+    assert await said(store) == []
+    assert await store.runs.get(question.run) is None
 
 
 async def test_a_run_that_is_not_to_be_stored_leaves_nothing(stub: Any, store: SqlStore) -> None:

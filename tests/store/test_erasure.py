@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
-from tests.store.records import accept, acceptance, append, deltas, ending, take_turn
+from tests.store.records import accept, acceptance, append, deltas, ending, start, take_turn
 
 from penstock_server.errors import SessionNotFound, StoreUnavailable
 from penstock_server.ids import new_id
+from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import (
     Acceptance,
     Accepted,
@@ -22,8 +24,9 @@ from penstock_server.store.records import (
     SearchFilter,
     SessionChange,
 )
+from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.history import erasure
-from penstock_server.store.sql.store import SqlStore
+from penstock_server.store.sql.store import SqlStore, StoreSettings
 from penstock_server.store.sql.turns import logs
 
 EVERYBODY = Scope()
@@ -246,14 +249,55 @@ async def test_all_messages_of_many_batches_are_deleted_and_the_session_goes_on(
     assert [each.turn for each in page.items] == [turns + 1, turns + 1]  # no number is given out twice
 
 
-async def test_a_message_deleted_while_its_run_is_live_stays_deleted(store: SqlStore) -> None:
-    live = acceptance("two")
+@pytest.mark.parametrize("named", [None, [(2, QUESTION)]], ids=["all", "one"])
+@pytest.mark.parametrize("with_history", [False, True], ids=["", "own-history"])
+async def test_what_is_deleted_while_its_run_is_live_leaves_nothing_of_the_run(
+    store: SqlStore, named: list[tuple[int, Role]] | None, with_history: bool
+) -> None:
+    first = await take_turn(store, "one")
+    live = acceptance("two", session=first.session, rounds=0 if with_history else 10)
+    if with_history:
+        live = replace(live, inputs={**live.inputs, "chat_history": [{"role": "user", "content": "before"}]})
     accepted = await accept(store, live)
-    assert await store.messages.delete(live.session, EVERYBODY, [(1, QUESTION)]) == 1
-    await store.turns.finish(ending(live, accepted))
+    await append(store, accepted, deltas(1, 3))
+    behind = acceptance("three", session=first.session)
+    waiting = await accept(store, behind)
+    assert await store.messages.delete(live.session, EVERYBODY, named) == (1 if named else 4)
+    record = await store.runs.get(live.run)
+    assert record is not None
+    assert (record.status, record.inputs) == (RunStatus.RUNNING, {})
+    assert await append(store, accepted, deltas(4, 5))
+    begun = await start(store, waiting)
+    assert begun is not None
+    assert begun.status is RunStatus.QUEUED, "its session still waits for it"
+    assert await store.turns.finish(ending(live, accepted, last_sequence=6))
+    assert await store.runs.get(live.run) is None
+    begun = await start(store, waiting)
+    assert begun is not None
+    assert begun.status is RunStatus.RUNNING
+    await store.turns.finish(ending(behind, waiting))
+    kept = 2 if named else 0
+    left = await rows(store)
+    assert (left["events"], left["runs"]) == (0, 2 if named else 0)
     page = await store.messages.page(MessageFilter(scope=EVERYBODY, session=live.session), None, 10)
-    assert [(each.turn, each.role) for each in page.items] == [(1, ANSWER)]
-    assert (await store.sessions.get(live.session, EVERYBODY)).message_count == 1
+    assert [each.turn for each in page.items] == ([1, 1, 3, 3] if named else [])
+    assert (await store.sessions.get(live.session, EVERYBODY)).message_count == kept * 2
+
+
+async def test_what_is_deleted_while_its_run_is_live_stays_deleted_where_another_instance_ends_the_run(
+    store: SqlStore, store_url: str, settings: StoreSettings
+) -> None:
+    if not store.database.shared:
+        pytest.skip("no other instance uses it")
+    live = acceptance("two")
+    await append(store, await accept(store, live), deltas(1, 3))
+    await store.messages.delete(live.session, EVERYBODY, None)
+    other = SqlStore(parse(store_url), settings, instance="another")
+    await other.open()
+    (orphan,) = await other.leases.adopt("instance-of-the-test", 0)
+    assert await other.turns.finish(ending(live, orphan.accepted, last_sequence=orphan.sequence_reserved + 1))
+    await other.close()
+    assert await rows(store) == NOTHING | {"sessions": 1}
 
 
 @pytest.mark.parametrize("what", ["session", "messages", "user"])

@@ -7,15 +7,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 from tests.store.numbers import PATIENCE_S, adding, count, fails, numbers, opened
+from tests.store.records import take_turn
 
 from penstock_server.store.errors import StoreError
+from penstock_server.store.records import Scope, SearchFilter
+from penstock_server.store.sql.databases.url import parse
+from penstock_server.store.sql.store import SqlStore, StoreSettings
 
 
 async def test_a_full_disk_fails_writes_alone_and_heals_by_itself(tmp_path: Path) -> None:
@@ -194,3 +198,64 @@ def limited(database: Any, limit: str) -> Iterator[None]:
     database._connect = connect_limited
     yield
     database._connect = connect
+
+
+class TestErased:
+    """What an erased user has said is in no file any more."""
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqlStore]:
+        store = SqlStore(parse(f"sqlite:///{tmp_path}/chat.db"), StoreSettings(service="test"), instance="i")
+        await store.open()
+        yield store
+        await store.close()
+
+    async def test_while_the_service_goes_on(self, store: SqlStore, tmp_path: Path) -> None:
+        await self.converse(store)
+        assert found(tmp_path)
+        await store.sessions.erase_user("alice")
+        assert found(tmp_path) == []
+        assert await self.bobs(store) == 30
+
+    async def test_while_others_read_and_talk(self, store: SqlStore, tmp_path: Path) -> None:
+        await self.converse(store)
+        over = asyncio.Event()
+
+        async def talk() -> None:
+            while not over.is_set():
+                await take_turn(store, "something else", "entirely", user="bob")
+                await self.bobs(store)
+
+        talking = [asyncio.create_task(talk()) for _ in range(4)]
+        await store.sessions.erase_user("alice")
+        over.set()
+        await asyncio.gather(*talking)
+        assert found(tmp_path) == []
+
+    async def test_when_it_has_stopped(self, tmp_path: Path) -> None:
+        store = SqlStore(parse(f"sqlite:///{tmp_path}/chat.db"), StoreSettings(service="test"), instance="i")
+        await store.open()
+        await self.converse(store)
+        await store.sessions.erase_user("alice")
+        await store.close()
+        assert not (tmp_path / "chat.db-wal").exists()
+        assert found(tmp_path) == []
+
+    async def converse(self, store: SqlStore) -> None:
+        """Sessions of two users, in many transactions, and so in many pieces of the index."""
+        for number in range(30):
+            secrets = (f"{SECRET}question{number}", f"{SECRET}answer{number}")
+            await take_turn(store, *secrets, user="alice", session=f"{SECRET}{number % 3}", session_is_new=False)
+            await take_turn(store, f"weather {number}", "fine", user="bob", flow="other")
+
+    async def bobs(self, store: SqlStore) -> int:
+        asked = SearchFilter(scope=Scope(user="bob"), query="weather")
+        return len((await store.messages.search(asked, None, 100)).items)
+
+
+SECRET = "liverwurst"
+
+
+def found(folder: Path) -> list[str]:
+    """The files of a store that hold the secret."""
+    return [each.name for each in sorted(folder.glob("chat.db*")) if SECRET.encode() in each.read_bytes().lower()]

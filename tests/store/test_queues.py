@@ -124,6 +124,14 @@ async def test_who_is_not_to_wait_is_refused_and_leaves_nothing(store: SqlStore)
     assert (again.status, again.turn) == (RUNNING, 2)
 
 
+async def test_who_repeats_a_refused_request_at_the_same_time_is_refused_as_well(store: SqlStore) -> None:
+    [(first, _)] = await queue(store, 1)
+    asked = [acceptance("no", session=first.session, on_busy=OnBusy.REJECT, key="k") for _ in range(8)]
+    outcomes = await asyncio.gather(*(store.turns.accept(each) for each in asked), return_exceptions=True)
+    assert {type(each) for each in outcomes} == {SessionBusy}
+    assert [await store.runs.get(each.run) for each in asked] == [None] * 8
+
+
 async def test_of_many_that_are_not_to_wait_one_is_accepted(store: SqlStore) -> None:
     session = new_id()
     asked = [acceptance(str(number), session=session, on_busy=OnBusy.REJECT) for number in range(10)]

@@ -132,6 +132,50 @@ async def test_a_session_without_a_user_is_reached_without_one_only(store: SqlSt
         await store.turns.accept(acceptance(session=session, user="alice"))
 
 
+@pytest.mark.parametrize("key", ["", "k"])
+async def test_a_session_is_its_first_runs_users_whatever_the_flow(store: SqlStore, key: str) -> None:
+    session = new_id()
+    await take_turn(store, "first", session=session, user="alice", chat=False, key=key)
+    for asked in ({"chat": True}, {"chat": False}, {"chat": False, "stored": False}, {"key": "another"}):
+        with pytest.raises(SessionNotFound):
+            await store.turns.accept(acceptance(session=session, user="bob", **asked))
+    with pytest.raises(SessionNotFound):
+        await session_of(store, session)  # nothing was said in it yet
+    await take_turn(store, "service", session=session)
+    assert (await session_of(store, session)).user == "alice"
+    await take_turn(store, "mine", session=session, user="alice")
+    assert {message.user for message in await messages(store, session)} == {"alice"}
+
+
+async def test_a_session_whose_first_run_named_no_user_is_reached_without_one_only(store: SqlStore) -> None:
+    session = new_id()
+    await take_turn(store, "nobody's", session=session, chat=False)
+    with pytest.raises(SessionNotFound):
+        await store.turns.accept(acceptance(session=session, user="alice"))
+    await take_turn(store, "nobody's", session=session)
+
+
+async def test_of_first_runs_at_the_same_time_one_makes_the_session_its_users(store: SqlStore) -> None:
+    session = new_id()
+    asked = [acceptance(session=session, user=f"user {n}", chat=bool(n % 2), session_is_new=False) for n in range(8)]
+    outcomes = await asyncio.gather(*(store.turns.accept(each) for each in asked), return_exceptions=True)
+    assert sorted(type(each) is SessionNotFound for each in outcomes) == [False] + [True] * 7
+
+
+async def test_a_run_that_is_not_stored_makes_no_session_its_users(store: SqlStore) -> None:
+    session = new_id()
+    await accept(store, acceptance(session=session, user="alice", stored=False))
+    await take_turn(store, "mine", session=session, user="bob")
+    assert (await session_of(store, session)).user == "bob"
+
+
+async def test_a_session_whose_runs_are_gone_is_free(store: SqlStore) -> None:
+    session = new_id()
+    await take_turn(store, "first", session=session, user="alice", chat=False)
+    await store.sessions.erase_user("alice")
+    await take_turn(store, "mine", session=session, user="bob")
+
+
 async def test_users_differ_by_every_byte(store: SqlStore) -> None:
     users = ["alice", "Alice", "ALICE", "alice%20", "al\u0131ce".encode("ascii", "backslashreplace").decode()]
     sessions = {user: (await take_turn(store, user, user=user)).session for user in users}

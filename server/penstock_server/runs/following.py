@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from penstock_server.errors import RunInterrupted
 from penstock_server.runs.elsewhere import Elsewhere, StoredReader, ending
 from penstock_server.runs.events import Event
 from penstock_server.runs.log import Reader
@@ -108,3 +109,32 @@ class FollowingElsewhere:
 
     def close(self) -> None:
         """See `Following`."""
+
+
+def needs_a_new_key(record: RunRecord) -> RunInterrupted:
+    """What the caller of an interrupted run gets that repeats the call."""
+    text = "the run of this Idempotency-Key was interrupted, and is not executed again: send the request with a new key"
+    return RunInterrupted(text, metadata={"run": record.run})
+
+
+class Watch:
+    """A call that reads a run's log.
+
+    Args:
+        following: what the call holds of a run that executes here.
+    """
+
+    def __init__(self, log: Log, following: FollowingHere | None = None) -> None:
+        self.log = log
+        self._following = following
+
+    async def end(self) -> None:
+        """Raises Failure where the run's end cannot be told; the log is over."""
+        if self._following is not None:
+            await self._following.end()
+
+    def close(self) -> None:
+        """The call reads no more."""
+        self.log.close()
+        if self._following is not None:
+            self._following.close()

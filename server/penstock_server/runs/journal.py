@@ -7,7 +7,7 @@ none with a number beyond the reserved one, so that nobody ever gives such a num
 import asyncio
 from collections.abc import Callable
 
-from penstock_server.errors import StoreUnavailable
+from penstock_server.errors import Failure, StoreUnavailable
 from penstock_server.runs.run import Run
 from penstock_server.store.records import Appending
 from penstock_server.store.store import Turns
@@ -31,11 +31,13 @@ class Journal:
 
     Args:
         lost: called for a run that another owner has taken over, or that was erased.
+        refused: called for a run with an event that the store does not take, and why.
     """
 
-    def __init__(self, turns: Turns, lost: Callable[[Run], None]) -> None:
+    def __init__(self, turns: Turns, *, lost: Callable[[Run], None], refused: Callable[[Run, Failure], object]) -> None:
         self._turns = turns
         self._lost = lost
+        self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._waiting: set[_Entry] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -44,6 +46,13 @@ class Journal:
     def keep(self, run: Run) -> None:
         """Keeps a run's log from now on, until the log is finished."""
         run.log.keeper = _Entry(self, run)
+
+    def verify(self, run: Run) -> None:
+        """Finds out whether the run is still this instance's, although its log has nothing new."""
+        entry = run.log.keeper
+        if isinstance(entry, _Entry) and not entry.flushing:
+            entry.doubted = True
+            self._flush(entry)
 
     async def close(self) -> None:
         """Waits for the batches under way."""
@@ -88,14 +97,19 @@ class Journal:
         assert run.accepted is not None  # noqa: S101 - only stored runs are kept
         events = run.log.unstored(BATCH_EVENTS_MAX)
         reserved = max(run.log.reserved, run.log.last_sequence + RESERVED_AHEAD)
-        entry.waited = False
+        entry.waited = entry.doubted = False
         try:
             taken = await self._turns.append(
                 Appending(accepted=run.accepted, events=events, sequence_reserved=reserved)
             )
         except StoreUnavailable:
-            entry.waited = True
+            entry.waited = entry.doubted = True
             await asyncio.sleep(RETRY_S)
+            return
+        except Failure as failure:
+            failure.metadata["run"] = run.run
+            run.log.keeper = None
+            self._refused(run, failure)
             return
         if taken:
             run.log.stored(events[-1].sequence if events else run.log.stored_sequence, reserved)
@@ -107,12 +121,14 @@ class Journal:
 class _Entry:
     """One log that is kept (see `log.Keeper`)."""
 
-    __slots__ = ("flushing", "journal", "run", "waited")
+    __slots__ = ("doubted", "flushing", "journal", "run", "waited")
 
     def __init__(self, journal: Journal, run: Run) -> None:
         self.journal = journal
         self.run = run
         self.flushing = False
+        self.doubted = False
+        """Whether the run may be another's by now."""
         self.waited = False
         """Whether its events have lain for as long as they may."""
 
@@ -121,7 +137,7 @@ class _Entry:
         """Whether the log has to be brought to the store now."""
         log = self.run.log
         unstored = log.last_sequence - log.stored_sequence
-        return unstored >= EVENTS_MAX or (self.waited and unstored > 0)
+        return unstored >= EVENTS_MAX or self.doubted or (self.waited and unstored > 0)
 
     def appended(self) -> None:
         """See `log.Keeper`."""

@@ -98,7 +98,7 @@ def ending(run: Run, accepted: Accepted) -> Ending:
 def history(spec: FlowSpec, rounds: Sequence[Round]) -> list[dict[str, object]]:
     """Rounds in the form that the flow's history input takes, the oldest first."""
     if spec.history_form is HistoryForm.ROUNDS:
-        return [{"inputs": each.inputs, "outputs": each.outputs} for each in rounds]
+        return [_round(spec, each) for each in rounds]
     return [message for each in rounds for message in _messages(each)]
 
 
@@ -110,6 +110,14 @@ def _question(run: Run, settings: KeepingSettings) -> Question:
         text_of=spec.chat_input,
         history_rounds_max=history_rounds_max(run, settings),
     )
+
+
+def _round(spec: FlowSpec, each: Round) -> dict[str, object]:
+    """What was said to another flow of the session comes under this flow's own names, and nothing else does."""
+    if each.flow == spec.flow:
+        return {"inputs": each.inputs, "outputs": each.outputs}
+    question, answer = each.inputs.get(each.question_of, ""), each.outputs.get(each.answer_of, "")
+    return {"inputs": {spec.chat_input: question}, "outputs": {spec.chat_output: answer}}
 
 
 def _messages(each: Round) -> list[dict[str, object]]:

@@ -7,8 +7,9 @@ declared dead because somebody else was absent, and no clock but the observer's 
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.records import Errands, Orphan
@@ -20,8 +21,26 @@ BEATS_PER_LEASE = 3
 LOOKS_PER_LEASE = 6
 ERRANDS_S = 0.3
 """How often an instance asks what others want of it."""
+STRAY_LOOK_S = 15.0
+"""How often an instance looks for runs that are its own, and that it does not know."""
+STRAY_S = 90.0
+"""How long a run must be unknown before it is ended: for longer than the store tries to write how one ended."""
 
-Adopt = Callable[[Orphan], Awaitable[None]]
+
+class Owner(Protocol):
+    """What this instance does with its runs."""
+
+    async def adopt(self, orphan: Orphan) -> None:
+        """Ends a run that was taken over, or lets it wait here. Raises StoreUnavailable."""
+
+    def run_errands(self, errands: Errands) -> None:
+        """Does what others want."""
+
+    def was_declared_dead(self) -> None:
+        """Finds out which runs are still this instance's."""
+
+    def knows(self, run: str) -> bool:
+        """Whether the run is at work here."""
 
 
 class Seen(NamedTuple):
@@ -36,15 +55,15 @@ class Lease:
 
     Args:
         lease_s: how long the beats of an instance may stop before it is dead.
-        adopt: called for each run that is taken over from a dead one.
-        errands: called with what others want of this instance.
     """
 
-    def __init__(self, leases: Leases, lease_s: float, *, adopt: Adopt, errands: Callable[[Errands], None]) -> None:
+    def __init__(self, leases: Leases, lease_s: float, owner: Owner) -> None:
         self._leases = leases
         self._lease_s = lease_s
-        self._adopt = adopt
-        self._errands = errands
+        self._owner = owner
+        self._orphans: deque[Orphan] = deque()
+        """What was taken over, and not seen to yet."""
+        self._strays: dict[str, float] = {}
         self._seen: dict[str, Seen] = {}
         self._looked_s = 0.0
         self._loop = asyncio.get_running_loop()
@@ -54,16 +73,15 @@ class Lease:
         """Takes over the runs of all others at once: where no other instance can be alive."""
         for instance, beat in (await self._leases.beats()).items():
             await self._take_over(instance, beat)
+        self._start(self._look_for_strays, STRAY_LOOK_S)
 
     async def begin(self) -> None:
         """Makes this instance known, and begins to look after the others. Raises StoreUnavailable."""
         await self._leases.beat()
-        for each, pause_s in (
-            (self._beat, self._lease_s / BEATS_PER_LEASE),
-            (self._look, self._lease_s / LOOKS_PER_LEASE),
-            (self._run_errands, min(ERRANDS_S, self._lease_s / LOOKS_PER_LEASE)),
-        ):
-            self._tasks.append(self._loop.create_task(self._repeat(each, pause_s)))
+        self._start(self._beat, self._lease_s / BEATS_PER_LEASE)
+        self._start(self._look, self._lease_s / LOOKS_PER_LEASE)
+        self._start(self._run_errands, min(ERRANDS_S, self._lease_s / LOOKS_PER_LEASE))
+        self._start(self._look_for_strays, STRAY_LOOK_S)
 
     async def end(self) -> None:
         """Leaves the others; this instance owns no live runs any more."""
@@ -75,6 +93,9 @@ class Lease:
             await self._leases.retire()
         except StoreUnavailable as failure:
             logger.warning("the other instances could not be told that this one ends: %s", failure.message)
+
+    def _start(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+        self._tasks.append(self._loop.create_task(self._repeat(work, pause_s)))
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         while True:
@@ -89,13 +110,15 @@ class Lease:
     async def _beat(self) -> None:
         if not await self._leases.beat():
             logger.warning("this instance did not reach the store for a while, and was taken for dead by another one")
+            self._owner.was_declared_dead()
 
     async def _run_errands(self) -> None:
         errands = await self._leases.errands()
         if errands.cancel or errands.start:
-            self._errands(errands)
+            self._owner.run_errands(errands)
 
     async def _look(self) -> None:
+        await self._settle()
         now = self._loop.time()
         if now - self._looked_s > self._lease_s / 2:
             self._seen.clear()
@@ -115,5 +138,23 @@ class Lease:
     async def _take_over(self, instance: str, beat: int) -> None:
         while orphans := await self._leases.adopt(instance, beat):
             logger.warning("instance %s is dead; %d of its runs are taken over", instance, len(orphans))
-            for orphan in orphans:
-                await self._adopt(orphan)
+            self._orphans += orphans
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Sees to what was taken over; what the store does not let be done is done the next time."""
+        while self._orphans:
+            await self._owner.adopt(self._orphans[0])
+            self._orphans.popleft()
+
+    async def _look_for_strays(self) -> None:
+        """Ends runs whose end the store would not take for so long that it was given up."""
+        await self._settle()
+        now = self._loop.time()
+        unknown = [run for run in await self._leases.owned() if not self._owner.knows(run)]
+        self._strays = {run: self._strays.get(run, now) for run in unknown}
+        for run, since_s in self._strays.items():
+            if now - since_s >= STRAY_S and (orphan := await self._leases.retake(run)) is not None:
+                logger.warning("how run %s ended was never stored; it is interrupted", run)
+                self._orphans.append(orphan)
+        await self._settle()

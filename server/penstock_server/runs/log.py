@@ -202,12 +202,15 @@ class EventLog:
     @property
     def _full(self) -> bool:
         """Whether the flow has to wait."""
-        positions = [reader.position_bytes for reader in self._readers]
+        readers = self._readers
+        if not readers:
+            taken = self._stored_bytes if self._kept else self._bytes
+            return self._bytes - taken >= self._window_bytes or self._bytes >= self._unread_until
         if not self._kept:
-            taken = min(positions, default=self._bytes)
+            taken = min([reader.position_bytes for reader in readers])
         else:
-            taken = min(self._stored_bytes, max(positions, default=self._bytes))
-        return self._bytes - taken >= self._window_bytes or (not positions and self._bytes >= self._unread_until)
+            taken = min(self._stored_bytes, max([reader.position_bytes for reader in readers]))
+        return self._bytes - taken >= self._window_bytes
 
     def _leave(self, reader: "Reader") -> None:
         if reader in self._readers:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from penstock_server.errors import (
@@ -25,7 +25,7 @@ from penstock_server.runs.elsewhere import Elsewhere, StoredReader, ending
 from penstock_server.runs.events import OnDisconnect, RunStatus
 from penstock_server.runs.executor import Executor, log_failure
 from penstock_server.runs.followers import Followers
-from penstock_server.runs.following import Following, FollowingElsewhere, FollowingHere, Log
+from penstock_server.runs.following import Following, FollowingElsewhere, FollowingHere, Watch, needs_a_new_key
 from penstock_server.runs.journal import RESERVED_FIRST, Journal
 from penstock_server.runs.lease import Lease
 from penstock_server.runs.log import EventLog
@@ -86,14 +86,14 @@ class Runs:
             settings.queue,
             None if store is None else store.turns,
             start=self._executor.start,
-            end=lambda run, failure: self._executor.end(run, RunStatus.FAILED, failure),
+            end=self._fail,
             lost=self._executor.lost,
         )
         if store is not None:
-            self._journal = Journal(store.turns, self._executor.lost)
+            self._journal = Journal(store.turns, lost=self._executor.lost, refused=self._fail)
             self._elsewhere = Elsewhere(store.runs)
             self._recovery = Recovery(store, flows)
-            self._lease = Lease(store.leases, settings.lease_s, adopt=self._adopt, errands=self._run_errands)
+            self._lease = Lease(store.leases, settings.lease_s, self)
 
     @property
     def live(self) -> int:
@@ -136,7 +136,7 @@ class Runs:
                 self._begin(run, flow, arguments, queued=not has_place)
                 return self._follow_here(run, caller=True)
             self._forget(run)
-            if (following := self._repeated(earlier)) is not None:
+            if (following := await self._repeated(earlier)) is not None:
                 return following
             await asyncio.sleep(UNDECIDED_S)
 
@@ -177,7 +177,7 @@ class Runs:
             text = "the instance that executes the run does not answer; the run ends when it does, or is given up"
             raise StoreUnavailable(text, metadata={"run": name}, retry_after_s=RETRY_AFTER_S) from None
 
-    async def watch(self, name: str, scope: Scope, *, after: int, simple: bool) -> "Watch":
+    async def watch(self, name: str, scope: Scope, *, after: int, simple: bool) -> Watch:
         """Reads a run's log, from behind an event on.
 
         Raises:
@@ -302,14 +302,21 @@ class Runs:
         self._followers.joined(run)
         return FollowingHere(run, lambda run: self._followers.left(run, caller=caller))
 
-    def _repeated(self, earlier: RunRecord) -> Following | None:
+    async def _repeated(self, earlier: RunRecord) -> Following | None:
         """The run of an earlier call; None where it may yet be taken back, because that call was not told of it."""
         run = self._live.get(earlier.run)
         if run is not None:
             return self._follow_here(run, caller=False) if run.kept else None
-        if earlier.status.terminal or self._kept.shared:
+        if earlier.status is RunStatus.INTERRUPTED:
+            earlier = replace(earlier, error=needs_a_new_key(earlier))
+        if earlier.status.terminal or await self._announced(earlier.run):
             return FollowingElsewhere(earlier, self._elsewhere, self._kept.runs)
         return None
+
+    async def _announced(self, run: str) -> bool:
+        """Whether another instance, whose run it is, has told a caller that it was accepted: then its log has begun."""
+        page = await self._kept.runs.log(run, 0) if self._kept.shared else None
+        return page is not None and bool(page.events or page.end)
 
     def _here(self, name: str, scope: Scope) -> Run | None:
         run = self._live.get(name)
@@ -328,6 +335,9 @@ class Runs:
     def _cancel(self, run: Run) -> None:
         self._executor.end(run, RunStatus.CANCELED, RunCanceled("the run was cancelled", metadata={"run": run.run}))
 
+    def _fail(self, run: Run, failure: Failure) -> None:
+        self._executor.end(run, RunStatus.FAILED, failure)
+
     def _interrupt(self, run: Run) -> None:
         text = "the server stopped before the run ended; what it had said is kept"
         error = RunInterrupted(text, metadata={"run": run.run}, retry_after_s=RETRY_AFTER_S)
@@ -341,7 +351,8 @@ class Runs:
             raise run.error
         return run
 
-    async def _adopt(self, orphan: Orphan) -> None:
+    async def adopt(self, orphan: Orphan) -> None:
+        """See `lease.Owner`."""
         record = orphan.record
         flow = self._flows.get(record.flow)
         waits = record.status is RunStatus.QUEUED and orphan.on_disconnect is not OnDisconnect.CANCEL
@@ -363,7 +374,17 @@ class Runs:
         self._queue.wait(run, flow, arguments, keeping.history_rounds_max(run, self._settings))
         self._followers.linger(run)
 
-    def _run_errands(self, errands: Errands) -> None:
+    def was_declared_dead(self) -> None:
+        """See `lease.Owner`."""
+        for run in self._live.values():
+            self._journal.verify(run)
+
+    def knows(self, run: str) -> bool:
+        """See `lease.Owner`."""
+        return run in self._live
+
+    def run_errands(self, errands: Errands) -> None:
+        """See `lease.Owner`."""
         for name in errands.cancel:
             if (run := self._live.get(name)) is not None:
                 self._cancel(run)
@@ -378,21 +399,3 @@ class Runs:
             del self._live[run.run]
         if not self._live:
             self._idle.set()
-
-
-class Watch:
-    """A call that reads a run's log.
-
-    Args:
-        following: what the call holds of a run that executes here.
-    """
-
-    def __init__(self, log: Log, following: FollowingHere | None = None) -> None:
-        self.log = log
-        self._following = following
-
-    def close(self) -> None:
-        """The call reads no more."""
-        self.log.close()
-        if self._following is not None:
-            self._following.close()

@@ -66,3 +66,5 @@ class RunService(run_pb2_grpc.RunServiceServicer):
         finally:
             watch.close()
         told.raise_if_stalled(run)
+        if told.end is None:
+            await watch.end()  # it says why the run's end cannot be told

@@ -86,6 +86,8 @@ class Acceptance:
 class Round:
     """A completed turn, as a later run of the session is told of it."""
 
+    flow: str
+    """The flow that answered; inputs and outputs have its names."""
     inputs: JsonObject
     outputs: JsonObject
     question_of: str

@@ -57,6 +57,7 @@ class Turns(Protocol):
             SessionNotFound: the session is another user's.
             SessionBusy: a run of the session is live, and this one is not to wait.
             TooManyRuns: as many runs of the session wait as may.
+            RunTooLarge: the database does not take an input of this length.
             IdempotencyKeyReused: the key was used for another request.
         """
 
@@ -73,12 +74,16 @@ class Turns(Protocol):
 
         Returns:
             Whether that was done; False where the run is not this attempt's any more, has ended, or was erased.
+
+        Raises:
+            RunTooLarge: the database does not take an event of this length.
         """
 
     async def finish(self, ending: Ending) -> bool:
         """Stores a run's terminal status, its answer, and the rest of its log.
 
-        A write that is cancelled, or raises StoreUnavailable, goes on for a while.
+        A write that is cancelled, or raises StoreUnavailable, goes on for a while. Where the database does not take
+        what the run said, the run ends without it, and a run that succeeded as FAILED.
 
         Returns:
             Whether the run ended so, now or by the same write before; False where it is not this attempt's any more,
@@ -139,6 +144,12 @@ class Leases(Protocol):
         Nothing happens if it has beaten since.
         """
 
+    async def owned(self) -> Sequence[str]:
+        """The live runs of this instance."""
+
+    async def retake(self, run: str) -> Orphan | None:
+        """Takes a live run of this instance over from itself: what it may still be writing is refused from now on."""
+
     async def errands(self) -> Errands:
         """What others want of this instance."""
 
@@ -192,7 +203,7 @@ class Messages(Protocol):
     async def delete(self, session: str, scope: Scope, messages: Sequence[tuple[int, Role]] | None) -> int:
         """Deletes messages of a session by turn and role, or all of them; returns how many there were.
 
-        A run that has ended goes with the first of its messages: it holds the same texts.
+        A run goes with the first of its messages, for it holds the same texts: a live one at its end.
 
         Raises:
             SessionNotFound: no such session.

@@ -37,3 +37,10 @@ async def picky(question: str, chat_history: list[dict[str, str]]) -> str:
     if question in [each["content"] for each in chat_history]:
         raise InvalidInput("was asked before", input="question")
     return current_call.get().session
+
+
+async def bulky(question: str, chat_history: list[Any]) -> AsyncIterator[str]:
+    """Says 9 MiB, in so many pieces as it is asked for, of what takes four times as much in a statement."""
+    pieces = int(question)
+    for _ in range(pieces):
+        yield '"\\\n' * (3 * 1024 * 1024 // pieces)

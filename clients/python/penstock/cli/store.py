@@ -35,11 +35,9 @@ async def opened(config: ServerConfig, *, shared: bool = False) -> Store | None:
     Raises:
         click.ClickException: it cannot be opened.
     """
-    return (
-        None
-        if config.store == NONE
-        else await _opened(config, migrate=config.migrate, instance=new_id(), shared=shared)
-    )
+    if config.store == NONE:
+        return None
+    return await _opened(config, migrate=config.migrate, instance=new_id(), shared=shared)
 
 
 async def possessed(config: ServerConfig) -> tuple[int, ...]:

@@ -63,7 +63,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 30
     """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
     RUN_TOO_LARGE: _ErrorReason.ValueType  # 31
-    """The run produced more than `run_log_bytes_max`. Status RESOURCE_EXHAUSTED (HTTP 413)."""
+    """The run produced more than `run_log_bytes_max`, or more in one piece than the database takes. Status
+    RESOURCE_EXHAUSTED (HTTP 413).
+    """
     TOO_MANY_RUNS: _ErrorReason.ValueType  # 32
     """As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
     to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
@@ -151,7 +153,9 @@ read the run itself. Status OUT_OF_RANGE (HTTP 400).
 MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 30
 """A body or a message is larger than the service's limit. Status RESOURCE_EXHAUSTED (HTTP 413)."""
 RUN_TOO_LARGE: ErrorReason.ValueType  # 31
-"""The run produced more than `run_log_bytes_max`. Status RESOURCE_EXHAUSTED (HTTP 413)."""
+"""The run produced more than `run_log_bytes_max`, or more in one piece than the database takes. Status
+RESOURCE_EXHAUSTED (HTTP 413).
+"""
 TOO_MANY_RUNS: ErrorReason.ValueType  # 32
 """As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
 to try again. Status RESOURCE_EXHAUSTED (HTTP 429).

@@ -144,6 +144,16 @@ class Database(Protocol):
             StoreUnavailable: the database does not answer; whether the transaction was committed is not known.
         """
 
+    async def scrub(self, search: str) -> None:
+        """Has what was deleted leave the disk, as far as that is not the database's own business.
+
+        Args:
+            search: the search table.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+
     async def alone(self, name: str, work: "Work[T]") -> T:
         """Executes work that writes while no other process executes work of this name, however long it takes.
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
+    func,
     literal_column,
     text,
 )
@@ -109,6 +110,16 @@ def owned(runs: FromClause, instance: str) -> ColumnElement[bool]:
     """That a run has not ended, and is this instance's. Each status by itself leads further into the index."""
     statuses = [literal_column(str(each.value), SmallInteger) for each in (RunStatus.QUEUED, RunStatus.RUNNING)]
     return and_(live(runs), runs.c.status.in_(statuses), runs.c.instance == instance)
+
+
+def forgotten(runs: FromClause) -> ColumnElement[bool]:
+    """That a run's question was deleted while it lived. The run keeps its place in its session, but not the turn."""
+    return runs.c.turn < 0
+
+
+def place(runs: FromClause) -> ColumnElement[int]:
+    """A run's place among those of its session: the turn that it has, or had."""
+    return func.abs(runs.c.turn)
 
 
 def queued(runs: FromClause) -> ColumnElement[bool]:

@@ -1,14 +1,16 @@
 """SQLite's files: one thread writes, a few read, and none waits for another (WAL).
 
-What is committed is on the disk (`synchronous=FULL`). Work is synchronous; async drivers for SQLite do the same in
-threads, and cost twice the processor time.
+What is committed is on the disk (`synchronous=FULL`), and what is deleted is overwritten (`secure_delete`). Work is
+synchronous; async drivers for SQLite do the same in threads, and cost twice the processor time.
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.instance import InstanceLock
 from penstock_server.store.sql.databases.interruptible import Interruptible
 from penstock_server.store.sql.databases.silence import Silence
+from penstock_server.store.sql.databases.sqlite import merge_words
 from penstock_server.store.sql.databases.threads import Threads
 
 READERS = 4
@@ -36,7 +39,11 @@ STATEMENTS_CACHED = 256
 """How many prepared statements a connection keeps."""
 WAL_BYTES_MAX = 64 * 1024 * 1024
 """What the write-ahead log is cut down to once it has been worked off; a long read lets it grow beyond."""
+SCRUB_TRIES = 100
+SCRUB_PAUSE_S = 0.1
+"""How often, and how long apart, it is tried to empty the write-ahead log after an erasure, while others read."""
 
+logger = logging.getLogger("penstock.store")
 T = TypeVar("T")
 
 
@@ -134,6 +141,20 @@ class EmbeddedDatabase:
         self._availability.worked()
         return result
 
+    async def scrub(self, search: str) -> None:
+        """See `database.Database`. What is deleted is overwritten at once; the words and the log remember it longer."""
+        merge = partial(merge_words, search=search)
+        more = await self.write(partial(merge, begin=True))
+        while more:
+            more = await self.write(partial(merge, begin=False))
+        for _ in range(SCRUB_TRIES):
+            if await self._writer.submit(self._empty_log):
+                return
+            await asyncio.sleep(SCRUB_PAUSE_S)
+        logger.warning(
+            "what was erased stays in %s-wal until nobody reads for a while, or the service stops", self._path
+        )
+
     async def alone(self, name: str, work: Work[T]) -> T:
         """See `database.Database`. Whoever writes is alone here; only the wait for it is longer."""
 
@@ -146,6 +167,16 @@ class EmbeddedDatabase:
     def changes(self, channel: str) -> Changes:
         """See `database.Database`."""
         return Silence()
+
+    def _empty_log(self, connection: Connection) -> bool:
+        """Brings all that was committed to the file; False where somebody still reads what was before."""
+        raw = _raw(connection)
+        with _patience(raw, 0):
+            try:
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError:  # the next write tells what is wrong
+                return False
+        return not busy
 
     def _read(self, connection: Connection, work: Work[T]) -> T:
         try:
@@ -227,6 +258,7 @@ class EmbeddedDatabase:
             isolation_level=None,
         )
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
         connection.execute(f"PRAGMA query_only = {read_only}")
         if not read_only:

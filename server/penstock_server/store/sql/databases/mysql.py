@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Engine,
     Insert,
     Row,
     Select,
@@ -29,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 
 from penstock_server.store.sql.database import ROWS_AT_ONCE, Changes
 from penstock_server.store.sql.databases import fulltext, tls
+from penstock_server.store.sql.databases.packets import limit_packets
 from penstock_server.store.sql.databases.silence import Silence
 from penstock_server.store.sql.databases.url import option
 from penstock_server.store.sql.schema import Tables
@@ -131,6 +133,10 @@ class MysqlDialect:
         if encryption := tls.context(url):
             given["ssl"] = encryption
         return given
+
+    def prepare(self, engine: Engine) -> None:
+        """See `NetworkedDialect`."""
+        limit_packets(engine)
 
     def is_collision(self, error: DBAPIError) -> bool:
         """See `database.Dialect`."""

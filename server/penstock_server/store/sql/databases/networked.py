@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import Dialect as SqlAlchemyDialect
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -57,6 +58,9 @@ class NetworkedDialect(Dialect, Protocol):
         Args:
             timeout_s: how long it may take to connect, in seconds.
         """
+
+    def prepare(self, engine: Engine) -> None:
+        """Adds to the connections of an engine what this database needs."""
 
     def is_late(self, error: DBAPIError) -> bool:
         """Whether the database has given the work up because its time was over."""
@@ -136,6 +140,9 @@ class NetworkedDatabase:
                 return result
 
         return await self._bounded(self._repeated(attempt))
+
+    async def scrub(self, search: str) -> None:
+        """See `database.Database`. These have their own ways, and times, of reusing what was deleted."""
 
     async def alone(self, name: str, work: Work[T]) -> T:
         """See `database.Database`. Its connection is one of its own, without limits of time."""
@@ -238,7 +245,7 @@ class NetworkedDatabase:
                 return ""
 
     def _engine(self, isolation_level: IsolationLevel, *, timeout_s: float, **pool: Any) -> AsyncEngine:
-        return create_async_engine(
+        engine = create_async_engine(
             self.dialect.driver_url(self._url),
             isolation_level=isolation_level,
             skip_autocommit_rollback=True,
@@ -246,6 +253,9 @@ class NetworkedDatabase:
             hide_parameters=True,  # what users say is not for the log
             **pool,
         )
+        name_resets(engine.sync_engine)
+        self.dialect.prepare(engine.sync_engine)
+        return engine
 
     def _pool(self, isolation_level: IsolationLevel, size: int, *, timeout_s: float) -> AsyncEngine:
         engine = self._engine(
@@ -264,6 +274,17 @@ class _Attempt:
     """How far an execution of work got."""
 
     committing = False
+
+
+def name_resets(engine: Engine) -> None:
+    """Has a connection that is reset while it is made fail as others do: asyncmy calls that a RuntimeError."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: SqlAlchemyDialect, _: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return dialect.connect(*args, **kwargs)
+        except RuntimeError as error:
+            raise ConnectionResetError(f"the connection was reset: {error}") from error
 
 
 def ping_idle(engine: Engine) -> None:

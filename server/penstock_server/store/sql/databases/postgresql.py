@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Engine,
     Insert,
     Row,
     Select,
@@ -147,6 +148,9 @@ class PostgresqlDialect:
         if path := option(url, "host"):
             given["host"] = path
         return given
+
+    def prepare(self, engine: Engine) -> None:
+        """See `NetworkedDialect`."""
 
     def is_collision(self, error: DBAPIError) -> bool:
         """See `database.Dialect`."""

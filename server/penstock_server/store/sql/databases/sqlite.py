@@ -46,6 +46,8 @@ PRIMARY = 0xFF
 EPOCH_DAYS = 2440587.5
 """The Julian day with which 1970 begins."""
 DAY_US = 86_400e6
+MERGED_PAGES_MAX = 500
+"""How many pages of words one transaction writes anew: others wait for it."""
 COLLISIONS = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
@@ -105,6 +107,23 @@ class SqliteDialect:
         return AILMENTS.get(_code(error) & PRIMARY, "")
 
 
+def merge_words(connection: Connection, search: str, *, begin: bool) -> bool:
+    """Writes a part of the words anew, in one piece and without those that were removed; returns whether there is more.
+
+    FTS5 notes beside a word that it was removed, and drops both when it comes to merge the two.
+
+    Args:
+        begin: take all that there is; else go on with what was begun.
+    """
+    words = _words(search)
+    pages = -MERGED_PAGES_MAX if begin else MERGED_PAGES_MAX
+    changes = select(func.total_changes())
+    before = connection.scalar(changes) or 0
+    connection.execute(insert(words).values({words.c[search_table(search)]: "merge", words.c.rank: pages}))
+    # FTS5 counts one change where there was nothing to do.
+    return (connection.scalar(changes) or 0) - before > 1
+
+
 def search_table(search: str) -> str:
     """The FTS5 table.
 
@@ -123,7 +142,7 @@ def _adding(search: str) -> Insert:
 def _words(search: str) -> Any:
     name = search_table(search)
     # In a MATCH, FTS5 takes the table's own name for a column.
-    return table(name, column("rowid"), column("words"), column(name))
+    return table(name, column("rowid"), column("words"), column(name), column("rank"))
 
 
 def _code(error: DBAPIError) -> int:

@@ -16,7 +16,7 @@ from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Erased, Role, Scope
 from penstock_server.store.sql.database import Database
 from penstock_server.store.sql.history.rows import find_session, reachable
-from penstock_server.store.sql.schema import Tables, live
+from penstock_server.store.sql.schema import Tables, live, place
 from penstock_server.store.sql.turns.logs import ROWS_WITH_RUNS_MAX, Logs
 
 ROWS_MAX = 500
@@ -55,7 +55,7 @@ class Erasure:
         return erased
 
     async def user(self, user: str) -> Erased:
-        """Removes every session and run of a user, and those that are added meanwhile."""
+        """Removes every session and run of a user, and those that are added meanwhile; from the disk, too."""
         erased = Erased()
         table = self._tables.sessions.c
         owned = table.user == user
@@ -64,8 +64,11 @@ class Erasure:
                 erased += await self.sessions(sessions, owned)
             runs = await self.runs(self._tables.runs.c.user == user)
             if not runs:
-                return erased
+                break
             erased += Erased(runs=runs)
+        # Always: the call that removed the last of it may have been cut off.
+        await self._database.scrub(self._tables.search)
+        return erased
 
     async def sessions(self, sessions: Sequence[str], *conditions: Condition) -> Erased:
         """Deletes those of the sessions that are so, once they are locked, with their messages and runs."""
@@ -140,10 +143,10 @@ class Erasure:
     def _messages(self, connection: Connection, session: str, scope: Scope, conditions: Sequence[Condition]) -> Batch:
         owner = find_session(connection, self._tables.sessions, session, scope, lock=True)
         said = self._said(connection, self._tables.messages.c.session_key == owner.session_key, *conditions)
-        # A live run stays: its end is still to be written.
         runs = self._runs_behind(connection, said, self._tables.runs.c.status >= RunStatus.SUCCEEDED.value)
         if self._logs.shorten(connection, runs, ROWS_MAX):
             return Batch(Erased(), False)
+        self._forget(connection, self._runs_behind(connection, said, live(self._tables.runs)))
         self._remove(connection, said, runs)
         self._count_down(connection, said)
         return Batch(Erased(messages=len(said), runs=len(runs)), len(said) < MESSAGES_MAX)
@@ -162,6 +165,14 @@ class Erasure:
         if not ids:
             return set()
         return set(connection.scalars(select(runs.run_key).where(runs.run.in_(ids), *conditions)))
+
+    def _forget(self, connection: Connection, live_runs: set[int]) -> None:
+        """Live runs stay, because somebody waits for them, and go with their ends (`schema.forgotten`)."""
+        if live_runs:
+            runs = self._tables.runs
+            connection.execute(
+                update(runs).where(runs.c.run_key.in_(sorted(live_runs))).values(turn=-place(runs), inputs=None)
+            )
 
     def _live_runs(self, connection: Connection, session_keys: Sequence[int]) -> set[int]:
         """The keys of the runs of these sessions that execute now: their messages may have been deleted before."""

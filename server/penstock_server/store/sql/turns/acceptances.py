@@ -13,6 +13,7 @@ from penstock_server.store.sql.database import Dialect
 from penstock_server.store.sql.keys import Keys, to_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.claims import Claims
+from penstock_server.store.sql.turns.owners import Owners
 from penstock_server.store.sql.turns.queues import Queue, Queues
 from penstock_server.store.sql.turns.said import Said
 from penstock_server.store.sql.turns.sessionlocks import Locked, SessionLocks, title_of
@@ -48,6 +49,7 @@ class Acceptances:
         self._channel = tables.channel
         self._queues = queues
         self._locks = SessionLocks(tables, dialect)
+        self._owners = Owners(tables)
         self._claims = Claims(tables, dialect, idempotency_window_s)
         runs = tables.runs
         self._insert_runs = insert(runs)
@@ -102,12 +104,18 @@ class Acceptances:
             sessions: the sessions that exist, locked; those that are made here join them. The caller writes them back.
         """
         new = batch.undecided(acceptances)
-        sessions |= self._create_missing(connection, new, sessions)
+        owners = self._owners.find(connection, new, sessions)
+        sessions |= self._create_missing(connection, new, owners, sessions)
         queues = self._queues_of(connection, new, batch, sessions)
         for each in new:
             session = sessions.get(each.session)
+            owner = session.user if session else owners.get(each.session, each.user)
+            if not Scope(user=each.user).reaches(owner):
+                batch.outcomes[each.run] = SessionNotFound.of(each.session)
+                continue
             self._accept(each, session, queues.get(session.session_key) if session else None, batch)
         self._write_runs(connection, new, batch)
+        batch.refuse_repeats()
         self._interrupt(connection, {run for queue in queues.values() for run in queue.interrupted})
         return [batch.outcomes[each.run] for each in acceptances]
 
@@ -117,7 +125,7 @@ class Acceptances:
             row.run: Accepted(
                 run_key=row.run_key,
                 session_key=row.session_key,
-                turn=row.turn,
+                turn=abs(row.turn),
                 attempt=FIRST_ATTEMPT,
                 status=RunStatus.QUEUED if row.status == RunStatus.QUEUED.value else RunStatus.RUNNING,
             )
@@ -134,7 +142,11 @@ class Acceptances:
         return {each.session_key: Queue(each.session, live.get(each.session_key, ())) for each in turned}
 
     def _create_missing(
-        self, connection: Connection, new: Collection[Acceptance], found: dict[str, Locked]
+        self,
+        connection: Connection,
+        new: Collection[Acceptance],
+        owners: Mapping[str, str],
+        found: Mapping[str, Locked],
     ) -> dict[str, Locked]:
         """The sessions that turns need and that do not exist. Nobody else can be making one of which only we know."""
         own: dict[str, Locked] = {}
@@ -142,27 +154,26 @@ class Acceptances:
         for each in new:
             if each.question is None or not each.stored or each.session in found:
                 continue
-            session = self._new_session(each, is_new=each.session_is_new)
-            (own if each.session_is_new else missing).setdefault(each.session, session)
+            owner = owners[each.session]
+            if Scope(user=each.user).reaches(owner):
+                session = self._new_session(each, owner)
+                (own if each.session_is_new else missing).setdefault(each.session, session)
         return own | self._locks.create(connection, list(missing.values()))
 
-    def _new_session(self, acceptance: Acceptance, *, is_new: bool) -> Locked:
+    def _new_session(self, acceptance: Acceptance, owner: str) -> Locked:
         time_us = to_us(acceptance.create_time)
         question = acceptance.question
         return Locked(
             session=acceptance.session,
             session_key=self._keys.next(time_us),
-            user=acceptance.user,
+            user=owner,
             flow=acceptance.flow,
             title=title_of(question.content.get(question.text_of)) if question else "",
             time_us=time_us,
-            is_new=is_new,
+            is_new=acceptance.session_is_new,
         )
 
     def _accept(self, acceptance: Acceptance, session: Locked | None, queue: Queue | None, batch: "Batch") -> None:
-        if session is not None and not Scope(user=acceptance.user).reaches(session.user):
-            batch.outcomes[acceptance.run] = SessionNotFound.of(acceptance.session)
-            return
         row = batch.rows.get(acceptance.run)
         if acceptance.question is not None and session is not None:
             if row is None:
@@ -264,6 +275,13 @@ class Batch:
     def undecided(self, acceptances: Sequence[Acceptance]) -> list[Acceptance]:
         """Those of the acceptances that have no outcome yet."""
         return [each for each in acceptances if each.run not in self.outcomes]
+
+    def refuse_repeats(self) -> None:
+        """Who repeats a request of this transaction that was refused is refused as well: its run is not there."""
+        for run, outcome in self.outcomes.items():
+            first = self.outcomes.get(outcome.run) if isinstance(outcome, RunRecord) else None
+            if isinstance(first, Failure):
+                self.outcomes[run] = first
 
 
 def _stand(row: dict[str, Any], status: RunStatus) -> None:

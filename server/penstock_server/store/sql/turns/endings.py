@@ -1,10 +1,13 @@
 """Runs that end: the status, the rest of the log, and the assistant's message."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, delete, update
 
+from penstock_server.errors import DEFECT_MESSAGE, Defect, Failure
+from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Ending, Role
 from penstock_server.store.sql import documents
 from penstock_server.store.sql.database import Dialect
@@ -24,6 +27,7 @@ class Endings:
         self._channel = tables.channel
         self._dialect = dialect
         self._logs = logs
+        self._delete = delete(runs).where(runs.c.run_key.in_(bindparam("keys", expanding=True)))
         self._update = (
             update(runs)
             .where(runs.c.run_key == bindparam("key"))
@@ -47,8 +51,8 @@ class Endings:
     ) -> tuple[list[bool], list[Said]]:
         """Writes endings in one transaction, but for the answers: it returns them for the caller to add.
 
-        A run that was erased stays so, and so does a session. A run that has ended, or that another attempt executes,
-        keeps what it has: the same ending may have been committed before.
+        A run that was erased stays so, and so does a session. A run whose question was deleted goes, too. A run that
+        has ended, or that another attempt executes, keeps what it has: the same ending may have been committed before.
 
         Args:
             runs: the runs that exist, locked.
@@ -65,12 +69,33 @@ class Endings:
                 _end(run, each)
                 ours.append((run, each))
             outcomes.append(run is not None and _ended_so(run, each))
-        self._logs.add(connection, [(run, each.events) for run, each in ours])
-        if ours:
-            connection.execute(self._update, [_changes(run, each) for run, each in ours])
+        kept = [(run, each) for run, each in ours if not run.forgotten]
+        self._logs.add(connection, [(run, each.events) for run, each in kept])
+        if kept:
+            connection.execute(self._update, [_changes(run, each) for run, each in kept])
+        if len(kept) < len(ours):
+            self._remove(connection, [run.run_key for run, _ in ours if run.forgotten])
         if any(run.watched or run.awaited for run, _ in ours):
             self._dialect.notify(connection, self._channel)
-        return outcomes, list(_answers([each for _, each in ours], sessions))
+        return outcomes, list(_answers([each for _, each in kept], sessions))
+
+    def _remove(self, connection: Connection, run_keys: Collection[int]) -> None:
+        connection.execute(self._delete, {"keys": run_keys})
+        self._logs.remove(connection, run_keys)
+
+
+def bare(ending: Ending, cause: Exception) -> Ending:
+    """The ending without all that can be long: what is left when the database does not take it otherwise.
+
+    A run that has succeeded has not, if nobody is ever to see what it said.
+    """
+    failure = cause if isinstance(cause, Failure) else Defect(DEFECT_MESSAGE, metadata={"incident": ending.run})
+    failure.metadata["run"] = ending.run
+    nodes = (replace(node, inputs={}, output=None, error=None, logs="") for node in ending.nodes)
+    ended = replace(ending, outputs={}, nodes=tuple(nodes), events=())
+    if ending.status is not RunStatus.SUCCEEDED:
+        return ended
+    return replace(ended, status=RunStatus.FAILED, error=failure)
 
 
 def _end(run: LockedRun, ending: Ending) -> None:

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal, select
 
 from penstock_server.errors import Failure, StoreUnavailable
+from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
 
 logger = logging.getLogger("penstock.store")
@@ -28,6 +29,7 @@ PATIENCE_CHECK_S = 0.05
 """How often it is looked who has waited too long."""
 RETRY_AFTER_S = 1.0
 """When a caller should come back."""
+NO_ANSWER = StoreUnavailable("the store does not answer in time; try again", retry_after_s=RETRY_AFTER_S)
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -42,7 +44,7 @@ class Pending(Generic[W, R]):
     Its caller may be told sooner than the write is over: that the database does not answer.
     """
 
-    __slots__ = ("_when_over", "committed", "outcome", "patience_until", "repeated", "tried_until", "write")
+    __slots__ = ("_when_over", "alone", "committed", "outcome", "patience_until", "repeated", "tried_until", "write")
 
     def __init__(self, write: W, committed: "asyncio.Future[R]", *, patience_until: float, tried_until: float) -> None:
         self.write = write
@@ -51,6 +53,9 @@ class Pending(Generic[W, R]):
         self.patience_until = patience_until
         self.tried_until = tried_until
         self.repeated = False
+        """Whether it may have been committed before."""
+        self.alone = False
+        """Whether it goes without others: it was in a group that failed while the database answered."""
         self.outcome: R | Exception | None = None
         self._when_over: Callable[[R | Exception], None] | None = None
 
@@ -97,6 +102,9 @@ class GroupCommit(Generic[W, R]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = 0.0
         """When the last group was begun."""
+        self._failure = NO_ANSWER
+        """Why the last group failed."""
+        self._closed = False
 
     def submit(self, write: W, *, patience_s: float, tried_s: float) -> Pending[W, R]:
         """Has a write made. It goes on when nobody waits for it.
@@ -108,6 +116,9 @@ class GroupCommit(Generic[W, R]):
         now = self._loop.time()
         committed: asyncio.Future[R] = self._loop.create_future()
         pending = Pending(write, committed, patience_until=now + patience_s, tried_until=now + tried_s)
+        if self._closed:
+            pending.over(self._too_late())
+            return pending
         self._waiting.append(pending)
         self._patient.append(pending)
         if self._check is None:
@@ -123,6 +134,7 @@ class GroupCommit(Generic[W, R]):
         """Waits for the writes under way, but no longer than `timeout_s`."""
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=timeout_s)
+            self._closed = True
             if unfinished:
                 logger.error("the database does not answer: %d writes were given up", self._give_up())
                 for task in unfinished:
@@ -143,38 +155,55 @@ class GroupCommit(Generic[W, R]):
     def _next_group(self) -> list[Pending[W, R]]:
         group: list[Pending[W, R]] = []
         now = self._loop.time()
-        while self._waiting and len(group) < self._group_max:
+        while self._waiting and len(group) < self._group_max and not (group and self._waiting[0].alone):
             pending = self._waiting.popleft()
-            if now < pending.tried_until:
-                group.append(pending)
-            else:
-                pending.over(_too_late())
+            if now >= pending.tried_until:
+                pending.over(self._too_late())
+                continue
+            group.append(pending)
+            if pending.alone:
+                break
         return group
 
     async def _write(self, group: Sequence[Pending[W, R]]) -> None:
         self._begun = self._loop.time()
         writes = [each.write for each in group]
         repeated = any(each.repeated for each in group)
-        outcomes = await self._database.write(lambda connection: self._group(connection, writes, repeated))
+        commit = self._database.write(lambda connection: self._group(connection, writes, repeated))
+        outcomes = await failpoints.around(commit, writes)
+        self._failure = NO_ANSWER
         for each, outcome in zip(group, outcomes, strict=True):
             each.over(outcome)
 
     async def _try_again(self, group: Sequence[Pending[W, R]], failure: StoreUnavailable) -> None:
         now = self._loop.time()
+        self._failure = failure
         for each in group:
             each.repeated = True
             if now >= each.tried_until:
-                each.over(failure)
+                each.over(self._too_late())
             elif now >= each.patience_until:
-                each.tell(failure)
+                each.tell(self._too_late())
         await asyncio.sleep(RETRY_PAUSE_S)
+        alone = len(group) > 1 and await self._answers()
+        for each in group:
+            each.alone = each.alone or alone
         # Behind those that came meanwhile: what fails again and again must not keep the others from being tried.
         self._waiting.extend(each for each in group if each.outcome is None)
+
+    async def _answers(self) -> bool:
+        """Whether the database answers, so that it may be one of the writes that failed the others."""
+        try:
+            await self._database.read(lambda connection: connection.scalar(select(literal(1))))
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _one_by_one(self, group: Sequence[Pending[W, R]], error: Exception) -> None:
         """One write that cannot be made must not take the others with it."""
         if len(group) == 1:
-            logger.error("a write failed", exc_info=error)
+            if not isinstance(error, Failure):
+                logger.error("a write failed", exc_info=error)
             group[0].over(error)
             return
         for each in group:
@@ -192,7 +221,7 @@ class GroupCommit(Generic[W, R]):
             if pending.committed.done():
                 continue
             if now >= pending.patience_until:
-                pending.tell(_too_late())
+                pending.tell(self._too_late())
             else:
                 still.append(pending)
         self._patient = deque(still)
@@ -201,9 +230,10 @@ class GroupCommit(Generic[W, R]):
     def _give_up(self) -> int:
         count = len(self._waiting)
         while self._waiting:
-            self._waiting.popleft().over(_too_late())
+            self._waiting.popleft().over(self._too_late())
         return count
 
-
-def _too_late() -> StoreUnavailable:
-    return StoreUnavailable("the store does not answer in time; try again", retry_after_s=RETRY_AFTER_S)
+    def _too_late(self) -> StoreUnavailable:
+        """Why a write is not made in time: for each caller an error of its own, who may add to it."""
+        known = self._failure
+        return StoreUnavailable(known.message, metadata=known.metadata, retry_after_s=known.retry_after_s)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 from penstock_server.errors import Failure, SessionBusy, TooManyRuns
 from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance
-from penstock_server.store.sql.schema import Tables, live
+from penstock_server.store.sql.schema import Tables, live, place
 
 RETRY_AFTER_S = 1.0
 """When a caller should come back that found its session busy."""
@@ -80,9 +80,16 @@ class Queues:
     def __init__(self, tables: Tables) -> None:
         runs = tables.runs.c
         self._live = (
-            select(runs.session_key, runs.run, runs.run_key, runs.turn, runs.status, runs.cancel_requested)
+            select(
+                runs.session_key,
+                runs.run,
+                runs.run_key,
+                place(tables.runs).label("turn"),
+                runs.status,
+                runs.cancel_requested,
+            )
             .where(runs.session_key.in_(bindparam("sessions", expanding=True)), live(tables.runs))
-            .order_by(runs.turn)
+            .order_by(place(tables.runs))
         )
 
     def live(self, connection: Connection, session_keys: Collection[int]) -> Mapping[int, Sequence[LiveRun]]:

@@ -19,6 +19,7 @@ class Rounds:
                 question.c.text_of.label("question_of"),
                 answer.c.content.label("outputs"),
                 answer.c.text_of.label("answer_of"),
+                answer.c.flow,
             )
             .join_from(
                 answer,
@@ -47,6 +48,7 @@ class Rounds:
         rows = connection.execute(self._latest, {"session_key": session_key, "rounds_max": rounds_max}).all()
         return [
             Round(
+                flow=row.flow,
                 inputs=documents.load(row.inputs),
                 outputs=documents.load(row.outputs),
                 question_of=row.question_of,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, exists, literal, select
 from penstock_server.runs.events import RunStatus
 from penstock_server.store.records import Accepted
 from penstock_server.store.sql.database import Dialect
-from penstock_server.store.sql.schema import Tables, queued
+from penstock_server.store.sql.schema import Tables, forgotten, place, queued
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class LockedRun:
     """Whether somebody follows the run."""
     awaited: bool
     """Whether runs of its session wait for its end. Only known where the database tells others of it."""
+    forgotten: bool
+    """Whether its question was deleted while it lived: then its end leaves nothing."""
 
     def executed_by(self, accepted: Accepted) -> bool:
         """Whether the run is live, and this execution of it the newest."""
@@ -44,7 +46,7 @@ class RunLocks:
         waits = exists().where(
             queued(later),
             later.c.session_key == runs.c.session_key,
-            later.c.turn > runs.c.turn,
+            place(later) > place(runs),
         )
         self._lock = (
             select(
@@ -56,7 +58,8 @@ class RunLocks:
                 runs.c.last_sequence,
                 runs.c.end_time_us,
                 (runs.c.watched_until_us > dialect.now_us()).label("watched"),
-                (and_(runs.c.turn > 0, waits) if dialect.notifies else literal(False)).label("awaited"),
+                forgotten(runs).label("forgotten"),
+                (and_(runs.c.turn != 0, waits) if dialect.notifies else literal(False)).label("awaited"),
             )
             .where(runs.c.run_key.in_(bindparam("keys", expanding=True)))
             .order_by(runs.c.run_key)
@@ -81,4 +84,5 @@ def _locked(row: Any) -> LockedRun:
         end_time_us=row.end_time_us,
         watched=bool(row.watched),
         awaited=bool(row.awaited),
+        forgotten=bool(row.forgotten),
     )

@@ -30,7 +30,7 @@ class RunRecords:
     def read(self, connection: Connection, row: Any) -> RunRecord:
         """The run of a row of the runs' table, with what its messages hold."""
         said: dict[int, str] = {}
-        if row.turn:
+        if row.turn > 0:
             turn = {"of_session": row.session_key, "of_turn": row.turn}
             said = {each.role: each.content for each in connection.execute(self._said, turn)}
         return replace(

@@ -1,6 +1,7 @@
 """Runs and their turns, written in groups (see `store.Turns`)."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,8 +15,8 @@ from penstock_server.store.sql.keys import Keys
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.acceptances import Acceptances
 from penstock_server.store.sql.turns.appends import Appends
-from penstock_server.store.sql.turns.endings import Endings
-from penstock_server.store.sql.turns.groupcommit import GroupCommit
+from penstock_server.store.sql.turns.endings import Endings, bare
+from penstock_server.store.sql.turns.groupcommit import GroupCommit, Pending
 from penstock_server.store.sql.turns.logs import Logs
 from penstock_server.store.sql.turns.queues import Queues
 from penstock_server.store.sql.turns.rounds import Rounds
@@ -25,10 +26,14 @@ from penstock_server.store.sql.turns.sessionlocks import SessionLocks
 from penstock_server.store.sql.turns.starts import Starts
 from penstock_server.store.sql.turns.withdrawals import Withdrawal, Withdrawals
 
+logger = logging.getLogger("penstock.store")
+
 PATIENCE_S = 0.8
 """How long a caller is kept waiting for a database that does not answer. It should know within a second."""
 TRIED_S = 60.0
 """How long an ending is tried: what a flow has done is worth more patience than a caller has."""
+BARE_TRIED_S = 3600.0
+"""How long the ending of a run is tried whose answer the database has not taken. It needs next to no memory."""
 APPENDINGS_MAX = 256
 """How many logs one transaction adds to."""
 CLOSE_S = 5.0
@@ -90,17 +95,37 @@ class SqlTurns:
     async def finish(self, ending: Ending) -> bool:
         """See `store.Turns`."""
         pending = self._commits.submit(ending, patience_s=PATIENCE_S, tried_s=TRIED_S)
-        return bool(await asyncio.shield(pending.committed))
+        try:
+            return bool(await asyncio.shield(pending.committed))
+        except (asyncio.CancelledError, StoreUnavailable):
+            pending.when_over(lambda outcome: self._end_at_least(ending, outcome))
+            raise
+        except Exception as error:
+            await asyncio.shield(self._end_bare(ending, error).committed)
+            return False
 
     async def close(self) -> None:
         """Waits for the writes under way."""
         await asyncio.gather(self._appends.close(CLOSE_S), self._commits.close(CLOSE_S))
 
+    def _end_at_least(self, ending: Ending, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._end_bare(ending, outcome)
+
+    def _end_bare(self, ending: Ending, cause: Exception) -> Pending[Write, Outcome]:
+        """What a run has said cannot be stored: at least it ends. Else its session would wait for it for ever."""
+        logger.error("run %s ends without what it has said, which cannot be stored: %s", ending.run, cause)
+        pending = self._commits.submit(bare(ending, cause), patience_s=PATIENCE_S, tried_s=BARE_TRIED_S)
+        pending.when_over(lambda outcome: _log_failure(f"how run {ending.run} ended was not stored", outcome))
+        return pending
+
     def _withdraw(self, acceptance: Acceptance, outcome: Outcome | Exception) -> None:
         """Nobody was told of the run. It is taken back if it was committed, or if that is not known."""
         if isinstance(outcome, StoreUnavailable | Accepted):
             withdrawal = Withdrawal(run=acceptance.run, session=acceptance.session)
-            self._commits.submit(withdrawal, patience_s=TRIED_S, tried_s=TRIED_S)
+            pending = self._commits.submit(withdrawal, patience_s=TRIED_S, tried_s=TRIED_S)
+            text = f"run {acceptance.run}, of which its caller was not told, may not have been taken back"
+            pending.when_over(lambda outcome: _log_failure(text, outcome))
 
     def _write(self, connection: Connection, writes: Sequence[Write], repeated: bool) -> Sequence[Outcome | Failure]:
         """One transaction. It locks in the order of `sessionlocks.py`."""
@@ -130,6 +155,11 @@ class SqlTurns:
             return outcome
         rounds = self._rounds.before(connection, outcome, _rounds_max(write))
         return replace(outcome, rounds=rounds) if rounds else outcome
+
+
+def _log_failure(what: str, outcome: Outcome | Exception) -> None:
+    if isinstance(outcome, Exception):
+        logger.error("%s: %s", what, outcome)
 
 
 def _rounds_max(write: Write) -> int:
