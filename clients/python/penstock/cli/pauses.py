@@ -1,7 +1,7 @@
 """Bounds the share of time in which the garbage collector stops everything.
 
-A full collection looks at all that lives, while nothing else goes on: with thousands of open streams, for half a second.
-CPython makes one whenever what lives has grown by a quarter, which a busy server may do several times a second.
+A full collection looks at all that lives, while nothing else goes on: with thousands of open streams, for half a
+second. CPython makes one whenever what lives has grown by a quarter, which a busy server may do several times a second.
 """
 
 import gc
