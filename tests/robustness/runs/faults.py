@@ -14,7 +14,7 @@ PLACES = [
 ]
 """Where a process can be ended by itself (`store/sql/failpoints.py`)."""
 DEATH_TIMEOUT_S = 15.0
-FROZEN_S = LEASE_S + 1.0
+FROZEN_S = 2 * LEASE_S + 0.5
 """Longer than a lease: the others take the runs over."""
 
 
