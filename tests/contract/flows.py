@@ -7,6 +7,9 @@ from typing import Any, TypedDict
 
 from penstock.flow import InvalidInput, current_call
 
+SLOW_S = 6.0
+"""Long enough for another call meanwhile, short enough for the services to stop soon."""
+
 
 async def echo(text: str) -> str:
     """Says it again."""
@@ -57,6 +60,13 @@ def chat(question: str, chat_history: list[Any]) -> str:
 def chat_raises(question: str, chat_history: list[Any]) -> str:
     """Answers no question."""
     raise ValueError(question)
+
+
+async def chat_slow(question: str, chat_history: list[Any]) -> AsyncIterator[str]:
+    """Begins an answer, and takes its time with the rest."""
+    yield "well "
+    await asyncio.sleep(SLOW_S)
+    yield "yes"
 
 
 async def who() -> dict[str, str]:

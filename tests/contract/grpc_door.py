@@ -9,12 +9,12 @@ from tests.contract.matching import Answer
 from tests.service import TOKEN
 
 from penstock.errors import PenstockError
-from penstock.v1 import flow_pb2, history_pb2
+from penstock.v1 import flow_pb2, history_pb2, run_pb2
 
 TIMEOUT_S = 20.0
 METHODS = {
     method.name: method
-    for file in (flow_pb2.DESCRIPTOR, history_pb2.DESCRIPTOR)
+    for file in (flow_pb2.DESCRIPTOR, history_pb2.DESCRIPTOR, run_pb2.DESCRIPTOR)
     for service in file.services_by_name.values()
     for method in service.methods
 }

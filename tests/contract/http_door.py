@@ -25,7 +25,8 @@ def call(url: str, case: dict[str, Any]) -> Answer:
         events = _frames(response.text) if media_type == STREAM_TYPES[0] else _lines(response.text)
         return _answer(wanted, response.status_code, headers, _stream_error(events), events=events)
     body = response.json() if response.text else None
-    return _answer(wanted, response.status_code, headers, body, response=body)
+    # A run that failed is answered with its error, by a call that did not.
+    return _answer(wanted, response.status_code, headers, None if response.ok else body, response=body)
 
 
 def _answer(wanted: dict[str, Any], status: int, headers: dict[str, str], body: Any, **more: Any) -> Answer:

@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     "README.md",
     "README.zh-CN.md",
-    *(f"docs/{name}.md" for name in ("flows", "models", "knowledge", "http", "history", "grpc", "deploying")),
+    *(f"docs/{name}.md" for name in ("flows", "models", "knowledge", "http", "runs", "history", "grpc", "deploying")),
 ]
 GRPCURL = REPOSITORY / ".tools/bin/grpcurl"
 STAND_IN = REPOSITORY / "tests/project/grpcurl_by_buf"

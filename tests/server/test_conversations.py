@@ -169,23 +169,6 @@ async def test_a_session_is_its_first_runs_users_whatever_the_flow(stub: Any) ->
     assert executed() == ["three"]
 
 
-async def test_messages_that_are_deleted_while_their_run_is_live_leave_nothing_of_it(
-    stub: Any, store: SqlStore
-) -> None:
-    call = stub.InvokeStream(request("gated", question="one"), metadata=sent())
-    reading = asyncio.create_task(read_all(call))
-    async with asyncio.timeout(PATIENCE_S):
-        while not executed():
-            await asyncio.sleep(0.01)
-    (question,) = await said(store)
-    await store.messages.delete(SESSION, Scope(), None)
-    gate("one").set()
-    events = await reading
-    assert events[-1].run_finished.status == Run.SUCCEEDED
-    assert await said(store) == []
-    assert await store.runs.get(question.run) is None
-
-
 async def test_a_run_that_is_not_to_be_stored_leaves_nothing(stub: Any, store: SqlStore) -> None:
     await stub.Invoke(request("told", question="one"), metadata=sent())
     asked = request("told", question="two")

@@ -17,8 +17,9 @@ from penstock_server.config import ServerConfig
 from penstock_server.flows.loader import load_all
 from penstock_server.store.sql.databases.url import parse
 from penstock_server.store.sql.store import SqlStore, StoreSettings
+from penstock_server.store.sql.turns import turns
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 SESSION = (*METADATA, ("chat-session-id", "s" * 32))
 
 
@@ -33,8 +34,11 @@ async def server(
     config: ServerConfig, mariadb: DatabaseServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Server]:
     monkeypatch.syspath_prepend(str(FLOWS))
+    monkeypatch.setattr(turns, "PATIENCE_S", PATIENCE_S)  # the machine may have other things to do
     name = f"large_{abs(hash(request.node.name))}"
-    store = SqlStore(parse(mariadb.create(name)), StoreSettings(service="test"), instance="one")
+    store = SqlStore(
+        parse(mariadb.create(name)), StoreSettings(service="test", store_timeout_s=PATIENCE_S), instance="one"
+    )
     await store.open()
     running_server = Server(config, load_all(["chat_flows:bulky", "chat_flows:told"]), [TOKEN], store)
     await running_server.start()

@@ -148,7 +148,7 @@ async def test_a_write_that_always_fails_does_not_fail_those_beside_it(store: Sq
     endings = [ending(*each) for each in zip(asked, accepted, answers, strict=True)]
     tasks = [asyncio.create_task(store.turns.finish(each)) for each in endings]
     good = [task for task, answer in zip(tasks, answers, strict=True) if answer == "good"]
-    assert all(await asyncio.wait_for(asyncio.gather(*good), 5))
+    assert all(await asyncio.wait_for(asyncio.gather(*good), 10))
     tasks[7].cancel()
 
 

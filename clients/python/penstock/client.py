@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import grpc
 
 from penstock.errors import PenstockError
-from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2
+from penstock.following import Call, Following
+from penstock.v1 import flow_pb2, flow_pb2_grpc, run_pb2, run_pb2_grpc
 from penstock.values import InvalidValue, to_struct
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -37,7 +39,8 @@ class Client:
             if not HEADER_FORM.fullmatch(value):
                 raise InvalidValue("holds something else than printable ASCII, which is all that can be sent", (name,))
         self._channel = grpc.insecure_channel(target, options=(("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),))
-        self._stub = flow_pb2_grpc.FlowServiceStub(self._channel)
+        self._flows = flow_pb2_grpc.FlowServiceStub(self._channel)
+        self._runs = run_pb2_grpc.RunServiceStub(self._channel)
         sent = (
             ("authorization", f"Bearer {token}" if token else ""),
             ("chat-session-id", session),
@@ -57,7 +60,7 @@ class Client:
             InvalidValue: an input is no JSON value, or the flow's id no text.
         """
         try:
-            return self._stub.Invoke(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
+            return self._flows.Invoke(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise PenstockError.of_rpc(error) from None
 
@@ -66,20 +69,47 @@ class Client:
     ) -> Iterator[run_pb2.RunEvent]:
         """Executes a flow and yields the run's events while it goes on. Takes and raises what `invoke` does.
 
-        Leaving the iteration early cancels the run.
+        Where the connection is cut, it is made again, and the run goes on with the event that follows. Leaving the
+        iteration early is leaving the run: the service cancels it when nobody has come back for `disconnect_grace_s`.
         """
-        call = self._stub.InvokeStream(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
+        resume = self._resume(timeout_s)
+        call = self._flows.InvokeStream(_request(inputs, flow), timeout=timeout_s, metadata=self._metadata)
+        yield from Following(call, resume).events()
+
+    def watch(self, run: str, *, after: int = 0, timeout_s: float | None = None) -> Iterator[run_pb2.RunEvent]:
+        """Yields a run's events to its end, from behind the event of this number; across cuts, as `stream` does.
+
+        Raises:
+            PenstockError: the run did not succeed, or cannot be followed.
+        """
+        resume = self._resume(timeout_s)
+        yield from Following(resume(run, after), resume, run=run, after=after).events()
+
+    def cancel(self, run: str, *, timeout_s: float | None = None) -> run_pb2.Run:
+        """Cancels a run, and returns it when its work has stopped; one that has ended stays as it is.
+
+        Raises:
+            PenstockError: there is no such run, or it cannot be reached.
+        """
         try:
-            for response in call:
-                yield from response.events
+            return self._runs.CancelRun(run_pb2.CancelRunRequest(run=run), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise PenstockError.of_rpc(error) from None
-        finally:
-            call.cancel()
 
     def close(self) -> None:
         """Closes the connection."""
         self._channel.close()
+
+    def _resume(self, timeout_s: float | None) -> Callable[[str, int], Call]:
+        """Begins streams of runs, for so many seconds from now."""
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+
+        def resume(run: str, after: int) -> Call:
+            request = run_pb2.WatchRunRequest(run=run, after_sequence=after)
+            left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+            return self._runs.WatchRun(request, timeout=left_s, metadata=self._metadata)
+
+        return resume
 
     def __enter__(self) -> Self:
         return self

@@ -59,6 +59,10 @@ class Executor:
         self._spawn(self._end(run))
         return True
 
+    def fail(self, run: Run, error: Failure) -> None:
+        """Ends a run as FAILED, unless its end is decided already."""
+        self.end(run, RunStatus.FAILED, error)
+
     def lost(self, run: Run) -> None:
         """The run is another owner's, or was erased: it ends here as it did there."""
         error = RunInterrupted("the run was taken over by another instance, or erased", metadata={"run": run.run})

@@ -7,7 +7,6 @@ declared dead because somebody else was absent, and no clock but the observer's 
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -18,7 +17,7 @@ from penstock_server.store.store import Leases
 logger = logging.getLogger("penstock.runs")
 
 BEATS_PER_LEASE = 3
-LOOKS_PER_LEASE = 6
+LOOKS_PER_LEASE = 12
 ERRANDS_S = 0.3
 """How often an instance asks what others want of it."""
 STRAY_LOOK_S = 15.0
@@ -61,7 +60,7 @@ class Lease:
         self._leases = leases
         self._lease_s = lease_s
         self._owner = owner
-        self._orphans: deque[Orphan] = deque()
+        self._orphans: list[Orphan] = []
         """What was taken over, and not seen to yet."""
         self._strays: dict[str, float] = {}
         self._seen: dict[str, Seen] = {}
@@ -143,9 +142,13 @@ class Lease:
 
     async def _settle(self) -> None:
         """Sees to what was taken over; what the store does not let be done is done the next time."""
-        while self._orphans:
-            await self._owner.adopt(self._orphans[0])
-            self._orphans.popleft()
+        orphans, self._orphans = self._orphans, []
+        # Together, because the store commits together what comes at the same time.
+        outcomes = await asyncio.gather(*map(self._owner.adopt, orphans), return_exceptions=True)
+        failed = [(orphan, error) for orphan, error in zip(orphans, outcomes, strict=True) if error is not None]
+        self._orphans += [orphan for orphan, _ in failed]
+        if failed:
+            raise failed[0][1]
 
     async def _look_for_strays(self) -> None:
         """Ends runs whose end the store would not take for so long that it was given up."""

@@ -86,11 +86,11 @@ class Runs:
             settings.queue,
             None if store is None else store.turns,
             start=self._executor.start,
-            end=self._fail,
+            end=self._executor.fail,
             lost=self._executor.lost,
         )
         if store is not None:
-            self._journal = Journal(store.turns, lost=self._executor.lost, refused=self._fail)
+            self._journal = Journal(store.turns, lost=self._executor.lost, refused=self._executor.fail)
             self._elsewhere = Elsewhere(store.runs)
             self._recovery = Recovery(store, flows)
             self._lease = Lease(store.leases, settings.lease_s, self)
@@ -334,9 +334,6 @@ class Runs:
 
     def _cancel(self, run: Run) -> None:
         self._executor.end(run, RunStatus.CANCELED, RunCanceled("the run was cancelled", metadata={"run": run.run}))
-
-    def _fail(self, run: Run, failure: Failure) -> None:
-        self._executor.end(run, RunStatus.FAILED, failure)
 
     def _interrupt(self, run: Run) -> None:
         text = "the server stopped before the run ended; what it had said is kept"

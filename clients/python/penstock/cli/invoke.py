@@ -14,6 +14,8 @@ from penstock.v1 import run_pb2
 from penstock.values import DEPTH_MAX, InvalidValue, from_struct
 
 EXIT_FAILED = 1
+CANCEL_TIMEOUT_S = 5.0
+"""How long Ctrl-C waits for the run's work to stop."""
 
 
 @click.command(short_help="Call a flow of a running service.")
@@ -38,7 +40,8 @@ def invoke(
     """Call a flow of a running service: the default flow, or FLOW.
 
     The inputs are a JSON object on standard input, or --input NAME=TEXT. The outputs are printed as JSON; with
-    --stream, text is printed as it arrives, and other outputs as JSON lines.
+    --stream, text is printed as it arrives, and other outputs as JSON lines. A stream goes on where it was when its
+    connection is cut, and Ctrl-C cancels the run.
     """
     given = _inputs(inputs)
     try:
@@ -85,11 +88,20 @@ def _inputs(pairs: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _print_stream(client: Client, inputs: Mapping[str, Any], flow: str, timeout_s: float | None) -> None:
     in_line = False
-    for event in client.stream(inputs, flow=flow, timeout_s=timeout_s):
-        if event.WhichOneof("event") == "output_delta":
-            in_line = _print_delta(event, in_line)
-    if in_line:
-        click.echo()
+    run = ""
+    try:
+        for event in client.stream(inputs, flow=flow, timeout_s=timeout_s):
+            if event.HasField("run_started"):
+                run = event.run_started.run
+            elif event.HasField("output_delta"):
+                in_line = _print_delta(event, in_line)
+    except KeyboardInterrupt:
+        if run:
+            client.cancel(run, timeout_s=CANCEL_TIMEOUT_S)
+        raise
+    finally:
+        if in_line:
+            click.echo()
 
 
 def _print_delta(event: run_pb2.RunEvent, in_line: bool) -> bool:

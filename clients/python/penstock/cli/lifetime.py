@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from penstock.cli.pauses import ShortPauses
 from penstock.cli.ready import ReadyFile
 from penstock.secret import masked
 
@@ -96,6 +97,7 @@ def settle() -> None:
     """Keeps what start-up has made out of the garbage collector's way: it lives as long as the process."""
     gc.collect()
     gc.freeze()
+    ShortPauses()
 
 
 def announce(told: Announcement, ready: ReadyFile) -> None:
