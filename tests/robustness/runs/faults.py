@@ -13,8 +13,8 @@ PLACES = [
     for moment in ("committing", "committed")
 ]
 """Where a process can be ended by itself (`store/sql/failpoints.py`)."""
-DEATH_TIMEOUT_S = 15.0
-TAKEN_OVER_TIMEOUT_S = 20.0
+DEATH_TIMEOUT_S = 60.0
+TAKEN_OVER_TIMEOUT_S = 60.0
 """Who does not get to look at the others for half a lease, as on a busy machine, gives them another lease."""
 
 
