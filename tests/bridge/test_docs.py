@@ -1,30 +1,19 @@
 """`/docs` in a real browser, with nothing loaded from elsewhere."""
 
-import os
-import shutil
 import subprocess
 import sys
 
 import pytest
-from playwright.async_api import async_playwright
+from tests import browser
 
 from penstock.v1 import flow_pb2
 from penstock.values import to_struct
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
 
 @pytest.fixture
 async def chromium():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium must be installed where the tests decide")
-        pytest.skip("Chromium is not installed")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        await browser.close()
+    async with browser.chromium() as started:
+        yield started
 
 
 @pytest.mark.parametrize("base_path", ["", "/api/predict/my_flow"])

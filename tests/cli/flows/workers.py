@@ -22,3 +22,9 @@ async def counts(seconds: float) -> AsyncIterator[str]:
 async def waits(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "done"
+
+
+async def talks(question: str, chat_history: list[object]) -> AsyncIterator[str]:
+    for word in question.split():
+        yield f"{word} "
+        await asyncio.sleep(0.2)
