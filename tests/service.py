@@ -17,6 +17,15 @@ TOKEN = "token-of-the-tests"
 PENSTOCK = (sys.executable, "-m", "penstock")
 
 
+class NotReady(AssertionError):
+    """The process ended, or took too long, before it was ready."""
+
+    def __init__(self, process: int, said: str) -> None:
+        super().__init__(f"penstock did not get ready:\n{said}")
+        self.process = process
+        """Its id."""
+
+
 @dataclass(kw_only=True)
 class Service:
     """A running `penstock` process."""
@@ -83,4 +92,4 @@ def _wait_ready(service: Service, ready: Path) -> dict[str, str]:
         if service.process.poll() is not None:
             break
         time.sleep(0.02)
-    raise AssertionError(f"penstock did not get ready:\n{service.stdout.read_text()}\n{service.log()}")
+    raise NotReady(service.process.pid, f"{service.stdout.read_text()}\n{service.log()}")

@@ -17,10 +17,10 @@ from penstock.v1.flow_pb2_grpc import FlowServiceStub
 from penstock.v1.run_pb2 import FULL, SIMPLE, CancelRunRequest, Run, WatchRunRequest
 from penstock.v1.run_pb2_grpc import RunServiceStub
 
-PATIENCE_S = 25.0
+PATIENCE_S = 90.0
 """How long a caller tries to get what was promised: longer than any fault lasts, with a lease after it."""
 RETRY_S = 0.15
-CALL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 90.0
 MAY_COME_BACK = {"STORE_UNAVAILABLE", "DRAINING", "UNAVAILABLE", "CANCELLED"}
 """Why a reader comes back, and a request with a key is sent again: reasons of the service, and the codes of a
 connection that breaks."""

@@ -7,6 +7,7 @@ from math import inf
 from tests.robustness.runs.found import Found
 from tests.robustness.runs.history import History
 
+LINES_MAX = 150
 RUN = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -16,7 +17,7 @@ def story(history: History, found: Found, broken: str) -> str:
     if not names:
         return ""
     questions = {each.question for each in history.requests if each.run in names}
-    lines = sorted(_lines(history, found, names, questions))
+    lines = sorted(_lines(history, found, names, questions))[-LINES_MAX:]
     begin = lines[0][0] if lines else 0.0
     return "\n".join(f"  {at_s - begin:8.3f} s  {what}" for at_s, what in lines if at_s != inf)
 

@@ -16,7 +16,7 @@ KILLS = faults(quick=2, long=60)
 PLACES_TRIED = faults(quick=3, long=48)
 DELAY_S_MAX = 0.4
 TIMES_MAX = 12
-TOLD_WITHIN_S = 15.0
+TOLD_WITHIN_S = 60.0
 """How late the readers of a dead instance's runs may be told the end. Five seconds are promised where the machine has
 nothing else to do; the figure is printed."""
 

@@ -10,7 +10,6 @@ from tests.robustness.campaign import launcher
 from tests.robustness.runs.campaign import Campaign
 from tests.robustness.runs.checker import kinds, violations
 from tests.robustness.runs.faults import freeze
-from tests.robustness.runs.instances import LEASE_S
 from tests.robustness.runs.mutants import VARIABLE, mutants
 from tests.robustness.runs.plan import How, Later
 from tests.robustness.stores import ServerStore, Store
@@ -71,7 +70,7 @@ async def test_ignored_attempt(tmp_path: Path, database_of: Callable[[str], Serv
     async with hurt.running():
         async with hurt.traffic() as traffic:
             await traffic.steady()
-            await freeze(hurt.instances[1], LEASE_S + 1.0)
+            await freeze(hurt, hurt.instances[1])
             await asyncio.sleep(LASTING_S)
         assert "end" in await _found(hurt)
 
