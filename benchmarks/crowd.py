@@ -15,7 +15,7 @@ from benchmarks.subjects import Fleet, Subject
 
 OPENED_PER_S = 100
 """Each stream that opens makes the service store a window of its events."""
-SETTLE_S = 5.0
+SETTLE_S = 10.0
 LOOKS = 6
 """How often memory is looked at, and others' calls are timed, within the time."""
 WRITE_TIMEOUT_S = 300
