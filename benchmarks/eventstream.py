@@ -9,6 +9,7 @@ from benchmarks.subjects import TOKEN
 
 TIMEOUT_S = 30.0
 RECEIVE_BYTES = 65_536
+OK = b"HTTP/1.1 200 "
 TERMINAL = re.compile(rb"event: (?:done|error)\n(?:id: \d+\n)?data: .*\n")
 """How a stream ends, its last data included."""
 _RUN = re.compile(rb"(?i)penstock-run-id: (\S+)\r\n")
@@ -31,12 +32,16 @@ class EventStream:
         self.received = b""
 
     def until(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
-        """Reads until something that matches has come. Raises WrongAnswer when the stream ends before."""
+        """Reads until something that matches has come.
+
+        Raises:
+            WrongAnswer: the stream was refused, or ended before.
+        """
         while (match := pattern.search(self.received)) is None:
             data = self._connection.recv(RECEIVE_BYTES)
-            if not data:
-                raise WrongAnswer(f"the stream ended without {pattern.pattern!r}: {self.received[-500:]!r}")
             self.received += data
+            if not data or not self.received.startswith(OK[: len(self.received)]):
+                raise WrongAnswer(f"no {pattern.pattern!r} in {self.received[-500:]!r}")
         return match
 
     def run(self) -> str:
