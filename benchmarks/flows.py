@@ -14,6 +14,9 @@ PACE_S = 0.02
 CHUNK = "x" * 1024
 """What `endless` yields, for ever."""
 
+FIRST_TOKEN = "first "
+"""What `idle` yields before it falls silent."""
+
 _endless_running = 0
 
 
@@ -51,6 +54,12 @@ async def stamped(delay_s: float) -> AsyncIterator[str]:
     start_ns = time.monotonic_ns()
     await asyncio.sleep(delay_s)
     yield f"{start_ns};{time.monotonic_ns()}"
+
+
+async def idle() -> AsyncIterator[str]:
+    """One token, and then nothing, for ever."""
+    yield FIRST_TOKEN
+    await asyncio.get_running_loop().create_future()
 
 
 async def endless() -> AsyncIterator[str]:

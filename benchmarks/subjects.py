@@ -15,7 +15,9 @@ from benchmarks.process import Process, free_port, start, wait_for_file, wait_fo
 TOKEN = "benchmark-token"
 """The bearer token of every call: Penstock checks it, the baselines do not look at it."""
 
-FLOWS = tuple(f"benchmarks.flows:{name}" for name in ("echo", "tokens", "paced", "stamped", "endless", "running"))
+FLOWS = tuple(
+    f"benchmarks.flows:{name}" for name in ("echo", "tokens", "paced", "stamped", "endless", "running", "idle")
+)
 """What Penstock serves; the first is the default flow."""
 
 CHAT = "benchmarks.flows:chat"
@@ -27,6 +29,7 @@ BARE_AIOHTTP = "bare aiohttp"
 ENVOY = "server + Envoy"
 SPLIT = "server + bridge"
 ONE = "one process"
+STORING = "one process, SQLite"
 PENSTOCK = "Penstock"
 PROMPT_FLOW = ("prompt flow with flask", "prompt flow with fastapi")
 """prompt flow's server, with each of its engines."""
@@ -109,6 +112,12 @@ class Fleet:
             self._filled[key] = self._storing(store, *sessions)
         return self._filled[key]
 
+    def pair(self, store: str) -> tuple[Subject, Subject, Subject]:
+        """Two instances of `penstock serve` on one new database, and the database."""
+        address, databases = self._store(store)
+        first, second = (self._served(f"{store}, {number}", "--store", address) for number in ("first", "second"))
+        return first, second, Subject(name=store, processes=databases)
+
     def penstock(self, role: str, *arguments: str) -> tuple[Process, dict[str, str]]:
         """Starts a `penstock` command; returns it with the addresses from its ready-file."""
         command = Path(sys.executable).with_name("penstock")
@@ -150,21 +159,30 @@ class Fleet:
         return Subject(name=name, processes=(server, bridge), grpc=at["grpc"], http=over["http"])
 
     def _one(self, name: str) -> Subject:
+        return self._served(name)
+
+    def _one_storing(self, name: str) -> Subject:
+        return self._served(name, "--store", self._store(stores.SQLITE)[0])
+
+    def _served(self, name: str, *arguments: str) -> Subject:
         process, at = self.penstock(
-            "serve", "serve", *FLOWS, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN
+            "serve", "serve", *FLOWS, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--token", TOKEN, *arguments
         )
         return Subject(name=name, processes=(process,), grpc=at["grpc"], http=at["http"])
 
     def _storing(self, name: str, *sessions: Sessions) -> Subject:
-        folder = self._path("store")
-        folder.mkdir()
-        store, databases = stores.empty(name, folder, self._stack)
+        store, databases = self._store(name)
         if sessions:
             fill(store, *sessions)
         process, at = self.penstock(
             "server", "server", CHAT, "--grpc", "127.0.0.1:0", "--token", TOKEN, "--store", store
         )
         return Subject(name=name, processes=(process, *databases), grpc=at["grpc"])
+
+    def _store(self, name: str) -> tuple[str, tuple[Process, ...]]:
+        folder = self._path("store")
+        folder.mkdir()
+        return stores.empty(name, folder, self._stack)
 
     def _penstock_graph(self, name: str) -> Subject:
         flow = f"benchmarks/graphs/{name.rpartition(', ')[2]}"
@@ -223,6 +241,7 @@ _BUILDERS = {
     ENVOY: "_envoy",
     SPLIT: "_split",
     ONE: "_one",
+    STORING: "_one_storing",
     **dict.fromkeys((stores.NO_STORE, stores.SQLITE, stores.MARIADB, stores.POSTGRESQL), "_storing"),
     LLM: "_llm",
     **{graph_subject(PENSTOCK, flow): "_penstock_graph" for flow in GRAPHS},

@@ -5,11 +5,14 @@ from functools import partial
 from statistics import median
 
 from benchmarks import calls
+from benchmarks.crowd import Crowd
 from benchmarks.first_event import FirstEvent
 from benchmarks.graphcalls import Blocked, Graph, NodeCost
 from benchmarks.history_export import Export
 from benchmarks.history_length import LONG, SHORT, Length
 from benchmarks.history_pages import Pages
+from benchmarks.idle import Idle
+from benchmarks.instances import LEASE_S, Resumed, TakenOver
 from benchmarks.knowledge import Retrieval
 from benchmarks.meter import OTHERS, OTHERS_CORES_MAX
 from benchmarks.models import FirstToken, ModelStreams, UpstreamClosed
@@ -30,6 +33,7 @@ from benchmarks.subjects import (
     RETRIEVAL,
     SDK,
     SPLIT,
+    STORING,
     graph_subject,
 )
 from benchmarks.throughput import Throughput
@@ -50,6 +54,7 @@ def benchmarks(seconds: float) -> list[Benchmark]:
         *_streams(seconds),
         *_promises(),
         *_history(seconds),
+        *_runs(seconds),
         *_models(seconds),
         *_graphs(seconds),
         Startup(name="startup", title="`penstock serve` to ready"),
@@ -163,6 +168,44 @@ def _history(seconds: float) -> list[Benchmark]:
             title=f"Growth of the server's memory while {messages:,} messages are exported",
             subjects=(SQLITE, MARIADB, POSTGRESQL),
             messages=messages,
+        ),
+    ]
+
+
+def _runs(seconds: float) -> list[Benchmark]:
+    streams, clients, stalled_s = (10_000, 1_000, 60.0) if seconds >= 1 else (200, 50, 4.0)
+    return [
+        Throughput(
+            name="event-log",
+            title="SSE, deltas alone, of runs that are stored (8 connections, 200 tokens a stream)",
+            call=calls.tokens("SIMPLE"),
+            subjects=(ONE, STORING),
+            unit="tokens/s",
+            connections=8,
+            seconds=seconds,
+        ),
+        Idle(
+            name="idle",
+            title=f"{streams:,} SSE streams at once of a flow that waits",
+            subjects=(STORING,),
+            streams=streams,
+        ),
+        Crowd(
+            name="crowd",
+            title=f"{clients:,} clients that read nothing of endless SSE streams, for {stalled_s:g} s",
+            subjects=(STORING,),
+            clients=clients,
+            stalled_s=stalled_s,
+        ),
+        TakenOver(
+            name="taken-over",
+            title=f"From the kill -9 of one of two instances to the end of its runs (lease {LEASE_S} s)",
+            subjects=(POSTGRESQL, MARIADB),
+        ),
+        Resumed(
+            name="resumed",
+            title="First event of a run that is resumed at another instance, the slowest",
+            subjects=(POSTGRESQL, MARIADB),
         ),
     ]
 
@@ -322,6 +365,58 @@ FIGURES = [
                 at_most=100,
             ),
             Figure(text=f"Export, {store}", benchmark="history-export", subject=store, unit="MiB", at_most=32),
+        )
+    ),
+    Figure(
+        text="SSE deltas with the event log, to without",
+        benchmark="event-log",
+        subject=STORING,
+        against=ONE,
+        at_least=0.8,
+    ),
+    Figure(text="Idle SSE stream", benchmark="idle", subject=STORING, unit="KiB", at_most=80),
+    Figure(
+        text="Idle SSE streams, of a core",
+        benchmark="idle",
+        subject=STORING,
+        detail="cpu_percent",
+        unit="%",
+        at_most=10,
+    ),
+    Figure(
+        text="Idle SSE streams, P99 of other calls",
+        benchmark="idle",
+        subject=STORING,
+        detail="p99_ms",
+        unit="ms",
+        at_most=25,
+    ),
+    Figure(
+        text="Stalled crowd, memory at its highest to that at first",
+        benchmark="crowd",
+        subject=STORING,
+        detail="growth",
+        at_most=1.05,
+    ),
+    Figure(
+        text="Stalled crowd, P99 of other calls, to without",
+        benchmark="crowd",
+        subject=STORING,
+        detail="p99",
+        at_most=1.1,
+    ),
+    *(
+        figure
+        for store in (POSTGRESQL, MARIADB)
+        for figure in (
+            Figure(
+                text=f"Killed instance, its runs ended, {store}",
+                benchmark="taken-over",
+                subject=store,
+                unit="s",
+                at_most=5,
+            ),
+            Figure(text=f"Resumed elsewhere, {store}", benchmark="resumed", subject=store, unit="ms", at_most=300),
         )
     ),
 ]

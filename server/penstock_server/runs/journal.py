@@ -16,6 +16,9 @@ FLUSH_S = 0.15
 """How long an event lies in memory alone, at most, while the store keeps up: with the commit, less than 200 ms."""
 EVENTS_MAX = 64
 """So many events are not left lying."""
+GATHER_S = 0.02
+"""The least time between two rounds of such batches. A commit costs more than all that it brings: quick flows share it
+with each other, and with their own next events."""
 BATCH_EVENTS_MAX = 1024
 """How many events one batch holds where the store does not keep up."""
 RESERVED_FIRST = 256
@@ -41,6 +44,10 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._waiting: set[_Entry] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._due: list[_Entry] = []
+        self._round: asyncio.TimerHandle | None = None
+        self._round_s = 0.0
+        """When the last round was."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, run: Run) -> None:
@@ -56,8 +63,9 @@ class Journal:
 
     async def close(self) -> None:
         """Waits for the batches under way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._round):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -75,9 +83,21 @@ class Journal:
             entry.waited = True
             self._flush(entry)
 
-    def _flush(self, entry: "_Entry") -> None:
+    def _gather(self, entry: "_Entry") -> None:
         entry.flushing = True
         self._waiting.discard(entry)
+        self._due.append(entry)
+        if self._round is None:
+            self._round = self._loop.call_at(self._round_s + GATHER_S, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._round, self._round_s = None, self._loop.time()
+        due, self._due = self._due, []
+        for entry in due:
+            self._flush(entry)
+
+    def _flush(self, entry: "_Entry") -> None:
+        entry.flushing = True
         task = self._loop.create_task(self._bring(entry))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -85,12 +105,12 @@ class Journal:
     async def _bring(self, entry: "_Entry") -> None:
         log = entry.run.log
         try:
-            while log.keeper is entry and entry.due:
+            if log.keeper is entry and entry.due:
                 await self._append(entry)
         finally:
             entry.flushing = False
         if log.keeper is entry and log.last_sequence > log.stored_sequence:
-            self._wait(entry)
+            entry.appended()
 
     async def _append(self, entry: "_Entry") -> None:
         run = entry.run
@@ -144,6 +164,6 @@ class _Entry:
         if self.flushing:
             return
         if self.due:
-            self.journal._flush(self)
+            self.journal._gather(self)
         else:
             self.journal._wait(self)
