@@ -68,7 +68,7 @@ class ServerConfig(BaseModel):
         0, ge=0, description="How many runs of one user execute at once, in each process; more wait. 0 sets no limit."
     )
     queue_max: int = Field(
-        1000, ge=0, description="How many runs may wait, in each process; more are refused (TOO_MANY_RUNS)."
+        1000, ge=0, description="How many runs may wait for a place, in each process; more are refused (TOO_MANY_RUNS)."
     )
     session_queue_max: int = Field(
         16, ge=0, description="How many runs of one session may wait for those before them; more are refused."

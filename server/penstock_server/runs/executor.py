@@ -25,6 +25,8 @@ from penstock_server.store.store import Store
 
 logger = logging.getLogger("penstock.runs")
 
+CLEANUP_S = 10.0
+"""How long it is waited for cancelled flows to end: for the `finally` of their code."""
 TAKEN_OVER_S = 0.1
 """How often it is looked whether who took a run over has ended it."""
 
@@ -51,12 +53,16 @@ class Executor:
         run.task.add_done_callback(lambda _: self._look(run))
 
     def end(self, run: Run, status: RunStatus, error: Failure) -> bool:
-        """Ends a run before its time, whether it executes or waits. False where its end is decided already."""
+        """Ends a run before its time, whether it executes or waits. False where its end is decided already.
+
+        Its end is told once its flow has come to rest, so that who knows of it knows that the work has stopped. Where
+        the server stops, that is not waited for.
+        """
         if not run.decide(status, error):
             return False
         if run.task is not None:
             run.task.cancel()
-        self._spawn(self._end(run))
+        self._spawn(self._end(run) if status is RunStatus.INTERRUPTED else self._end_at_rest(run))
         return True
 
     def fail(self, run: Run, error: Failure) -> None:
@@ -99,6 +105,13 @@ class Executor:
             return arguments
         rounds = keeping.history(run.spec, run.accepted.rounds)
         return await flow.arguments({**run.command.inputs, run.spec.chat_history: rounds})
+
+    async def _end_at_rest(self, run: Run) -> None:
+        if run.task is not None:
+            _, at_work = await asyncio.wait((run.task,), timeout=CLEANUP_S)
+            if at_work:
+                logger.warning("run %s did not clean up within %g s of its cancellation", run.run, CLEANUP_S)
+        await self._end(run)
 
     async def _end(self, run: Run) -> None:
         """Stores how the run ended, and then tells it."""

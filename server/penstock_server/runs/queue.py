@@ -75,6 +75,8 @@ class Waiting:
     arguments: Mapping[str, object]
     history_rounds_max: int
     timer: asyncio.TimerHandle
+    session_is_busy: bool = False
+    """Whether it waits for its session, as far as the store has said, or else for a place."""
     ready: bool = True
     """Whether asking the store again may change something."""
     starting: bool = False
@@ -119,8 +121,7 @@ class Queue:
             return True
         if len(self._waiting) >= self._settings.queue_max:
             raise TooManyRuns(
-                f"the service executes as many runs as it may ({self._settings.runs_max}, or "
-                f"{self._settings.user_runs_max or 'any number'} of one user), and as many wait "
+                "the service executes as many runs as it may, in all or of this user, and as many wait "
                 f"({self._settings.queue_max}); try again shortly",
                 retry_after_s=RETRY_AFTER_S,
             )
@@ -182,6 +183,7 @@ class Queue:
             waiting.ready = True
             await asyncio.sleep(RETRY_S)
         else:
+            waiting.session_is_busy = accepted is not None and accepted.status is RunStatus.QUEUED
             if accepted is None:
                 self.leave(run)
                 self._lost(run)
@@ -206,6 +208,12 @@ class Queue:
         )
 
     def _too_late(self, run: Run) -> None:
-        text = f"the run waited for {self._settings.queue_wait_s:g} s (queue_wait_s), and did not get its turn"
-        metadata = {"run": run.run, "session": run.session}
-        self._end(run, SessionBusy(text, metadata=metadata, retry_after_s=RETRY_AFTER_S))
+        wait_s, metadata = self._settings.queue_wait_s, {"run": run.run, "session": run.session}
+        failure: Failure
+        if self._waiting[run.run].session_is_busy:
+            text = f"the run waited for {wait_s:g} s (queue_wait_s) for those before it in its session"
+            failure = SessionBusy(text, metadata=metadata, retry_after_s=RETRY_AFTER_S)
+        else:
+            text = f"the run waited for {wait_s:g} s (queue_wait_s), and the service still executes as many as it may"
+            failure = TooManyRuns(text, metadata=metadata, retry_after_s=RETRY_AFTER_S)
+        self._end(run, failure)

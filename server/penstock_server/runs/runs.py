@@ -23,7 +23,7 @@ from penstock_server.ids import new_id
 from penstock_server.runs import keeping
 from penstock_server.runs.elsewhere import Elsewhere, StoredReader, ending
 from penstock_server.runs.events import OnDisconnect, RunStatus
-from penstock_server.runs.executor import Executor, log_failure
+from penstock_server.runs.executor import CLEANUP_S, Executor, log_failure
 from penstock_server.runs.followers import Followers
 from penstock_server.runs.following import Following, FollowingElsewhere, FollowingHere, Watch, needs_a_new_key
 from penstock_server.runs.journal import RESERVED_FIRST, Journal
@@ -39,9 +39,6 @@ logger = logging.getLogger("penstock.runs")
 
 RETRY_AFTER_S = 1.0
 """When a caller that was turned away should come back."""
-CLEANUP_S = 10.0
-"""How long a stopping server, or one that cancels a run, waits for cancelled flows to end: for the `finally` of their
-code."""
 CANCEL_WAIT_S = 30.0
 """How long a caller waits for another instance to cancel a run: for longer than a lease."""
 UNDECIDED_S = 0.2
@@ -81,7 +78,7 @@ class Runs:
         self._idle = asyncio.Event()
         self._idle.set()
         self._executor = Executor(store, self._rested)
-        self._followers = Followers(store, settings.disconnect_grace_s, self._cancel)
+        self._followers = Followers(store, settings.disconnect_grace_s, self._left)
         self._queue = Queue(
             settings.queue,
             None if store is None else store.turns,
@@ -332,6 +329,10 @@ class Runs:
             raise RunNotFound.of(name)
         return record
 
+    def _left(self, run: Run) -> None:
+        text = "the run was cancelled, because its caller left or its deadline passed (options.on_disconnect)"
+        self._executor.end(run, RunStatus.CANCELED, RunCanceled(text, metadata={"run": run.run}))
+
     def _cancel(self, run: Run) -> None:
         self._executor.end(run, RunStatus.CANCELED, RunCanceled("the run was cancelled", metadata={"run": run.run}))
 
@@ -342,8 +343,6 @@ class Runs:
 
     async def _at_rest(self, run: Run) -> Run:
         await run.ended()
-        if run.task is not None:
-            await asyncio.wait((run.task,), timeout=CLEANUP_S)
         if run.error is not None and not run.status.terminal:
             raise run.error
         return run

@@ -17,7 +17,7 @@ from penstock_server.store.sql.store import SqlStore, StoreSettings
 
 TARGETS = (
     *(f"chat_flows:{name}" for name in ("told", "gated", "breaks")),
-    *(f"server_flows:{name}" for name in ("echo", "endless", "never", "tokens")),
+    *(f"server_flows:{name}" for name in ("cleans", "echo", "endless", "never", "tokens")),
 )
 
 

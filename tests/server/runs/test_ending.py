@@ -106,6 +106,12 @@ class TestCancelling:
         told = await events_of(watch(second, run))
         assert told[-1].run_finished.status == CANCELED
 
+    async def test_a_cancel_waits_for_the_flow_to_clean_up(self, one: Instance, second: Instance) -> None:
+        run = await run_of(one.flows.InvokeStream(asked("cleans", seconds=0.5), metadata=sent()))
+        await asyncio.sleep(0.05)  # it has begun
+        assert (await self.cancel(second, run)).status == CANCELED
+        assert ended() == ["cleans"]
+
     async def test_a_second_cancel_returns_the_same(self, one: Instance, second: Instance) -> None:
         run = await run_of(one.flows.InvokeStream(asked("gated", question="q"), metadata=sent()))
         assert await self.cancel(one, run) == await self.cancel(second, run)

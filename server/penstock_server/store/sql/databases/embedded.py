@@ -25,7 +25,7 @@ from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.instance import InstanceLock
 from penstock_server.store.sql.databases.interruptible import Interruptible
 from penstock_server.store.sql.databases.silence import Silence
-from penstock_server.store.sql.databases.sqlite import merge_words
+from penstock_server.store.sql.databases.sqlite import PRIMARY, merge_words
 from penstock_server.store.sql.databases.threads import Threads
 
 READERS = 4
@@ -272,7 +272,7 @@ class EmbeddedDatabase:
             try:
                 raw.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                if error.sqlite_errorcode & PRIMARY != sqlite3.SQLITE_BUSY:
                     break
             else:
                 return

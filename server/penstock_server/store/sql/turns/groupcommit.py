@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import maxsize
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, literal, select
@@ -25,6 +26,9 @@ HELD_UP_S = 0.05
 it. Until then one at a time is best: what waits makes a larger group, and a group costs little more than one write."""
 RETRY_PAUSE_S = 0.1
 """How long a write waits that did not reach the database, before it is tried again."""
+SPLIT = 8
+"""Into how many a group is split that failed while the database answered: one of its writes may have failed the others,
+or they are too much at once."""
 PATIENCE_CHECK_S = 0.05
 """How often it is looked who has waited too long."""
 RETRY_AFTER_S = 1.0
@@ -44,7 +48,16 @@ class Pending(Generic[W, R]):
     Its caller may be told sooner than the write is over: that the database does not answer.
     """
 
-    __slots__ = ("_when_over", "alone", "committed", "outcome", "patience_until", "repeated", "tried_until", "write")
+    __slots__ = (
+        "_when_over",
+        "committed",
+        "group_max",
+        "outcome",
+        "patience_until",
+        "repeated",
+        "tried_until",
+        "write",
+    )
 
     def __init__(self, write: W, committed: "asyncio.Future[R]", *, patience_until: float, tried_until: float) -> None:
         self.write = write
@@ -54,8 +67,8 @@ class Pending(Generic[W, R]):
         self.tried_until = tried_until
         self.repeated = False
         """Whether it may have been committed before."""
-        self.alone = False
-        """Whether it goes without others: it was in a group that failed while the database answered."""
+        self.group_max = maxsize
+        """How many go with it at most: it was in groups that failed while the database answered."""
         self.outcome: R | Exception | None = None
         self._when_over: Callable[[R | Exception], None] | None = None
 
@@ -155,14 +168,13 @@ class GroupCommit(Generic[W, R]):
     def _next_group(self) -> list[Pending[W, R]]:
         group: list[Pending[W, R]] = []
         now = self._loop.time()
-        while self._waiting and len(group) < self._group_max and not (group and self._waiting[0].alone):
+        group_max = self._group_max
+        while self._waiting and len(group) < (group_max := min(group_max, self._waiting[0].group_max)):
             pending = self._waiting.popleft()
-            if now >= pending.tried_until:
+            if now < pending.tried_until:
+                group.append(pending)
+            else:
                 pending.over(self._too_late())
-                continue
-            group.append(pending)
-            if pending.alone:
-                break
         return group
 
     async def _write(self, group: Sequence[Pending[W, R]]) -> None:
@@ -185,9 +197,9 @@ class GroupCommit(Generic[W, R]):
             elif now >= each.patience_until:
                 each.tell(self._too_late())
         await asyncio.sleep(RETRY_PAUSE_S)
-        alone = len(group) > 1 and await self._answers()
-        for each in group:
-            each.alone = each.alone or alone
+        if len(group) > 1 and await self._answers():
+            for each in group:
+                each.group_max = max(1, len(group) // SPLIT)
         # Behind those that came meanwhile: what fails again and again must not keep the others from being tried.
         self._waiting.extend(each for each in group if each.outcome is None)
 
