@@ -34,6 +34,6 @@ def test_after_a_full_collection_there_is_none_for_a_while(short: ShortPauses) -
 def test_young_objects_are_collected_meanwhile(short: ShortPauses) -> None:
     gc.collect()
     before = gc.get_stats()[0]["collections"]
-    kept = [[] for _ in range(20_000)]
+    kept: list[list[object]] = [[] for _ in range(20_000)]
     assert gc.get_stats()[0]["collections"] > before
     del kept

@@ -109,7 +109,7 @@ class Journal:
                 await self._append(entry)
         finally:
             entry.flushing = False
-        if log.keeper is entry and log.last_sequence > log.stored_sequence:
+        if log.keeper is entry and (entry.doubted or log.last_sequence > log.stored_sequence):
             entry.appended()
 
     async def _append(self, entry: "_Entry") -> None:
@@ -157,7 +157,7 @@ class _Entry:
         """Whether the log has to be brought to the store now."""
         log = self.run.log
         unstored = log.last_sequence - log.stored_sequence
-        return unstored >= EVENTS_MAX or self.doubted or (self.waited and unstored > 0)
+        return unstored >= EVENTS_MAX or log.is_filling or self.doubted or (self.waited and unstored > 0)
 
     def appended(self) -> None:
         """See `log.Keeper`."""

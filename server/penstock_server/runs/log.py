@@ -167,6 +167,11 @@ class EventLog:
         return reader
 
     @property
+    def is_filling(self) -> bool:
+        """Whether half of the window is not stored yet: soon the flow will have to wait."""
+        return 2 * (self._bytes - self._stored_bytes) >= self._window_bytes
+
+    @property
     def tellable(self) -> int:
         """The last event that readers may be told."""
         return min(self.last_sequence, self.reserved)
