@@ -12,9 +12,10 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.calls import WrongAnswer
 from benchmarks.cores import LOAD_CORE
+from benchmarks.figures import Results
 from benchmarks.sample import Benchmark
 from benchmarks.subjects import Fleet
-from benchmarks.suite import Results, benchmarks
+from benchmarks.suite import benchmarks
 from benchmarks.throughput import Throughput
 
 RESULTS = Path(__file__).parent / "results"

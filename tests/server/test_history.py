@@ -77,10 +77,12 @@ async def say(
     flow: str = "chat",
 ) -> str:
     """A session that begins, or goes on, with so many turns."""
-    for _ in range(turns):
-        asked = acceptance("word", session=session, user=user, create_time=at(minute), flow=flow)
+    for moment in range(turns):
+        # Each at its own moment: keys begin with the time, and so many at the same would not all find one.
+        time = at(minute) + timedelta(microseconds=moment)
+        asked = acceptance("word", session=session, user=user, create_time=time, flow=flow)
         session = asked.session
-        await store.turns.finish(ending(asked, await accept(store, asked), answer, end_time=at(minute)))
+        await store.turns.finish(ending(asked, await accept(store, asked), answer, end_time=time))
     return session
 
 
