@@ -12,7 +12,7 @@ from tests.robustness.traffic import Refusal, Traffic
 
 from penstock.status import Code
 
-RESTARTS = faults(quick=3, long=100)
+RESTARTS = faults(quick=5, long=100)
 OUTAGE_S_MIN, OUTAGE_S_MAX = 1.0, 2.5
 """Longer than a call waits for a database that may come back."""
 CONNECTIONS_MAX = 16

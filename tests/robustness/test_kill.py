@@ -8,7 +8,7 @@ import pytest
 from tests.robustness.campaign import Campaign, faults
 from tests.robustness.stores import Store
 
-KILLS = faults(quick=4, long=300)
+KILLS = faults(quick=10, long=300)
 DELAY_S_MAX = 0.2
 
 
