@@ -160,6 +160,8 @@ class SearchTimeout(Failure):
         )
 
 
+RETRY_AFTER_S = 1.0
+"""When a caller that was turned away, or met a store that does not answer, should come back."""
 RETRY_AFTER_DRAIN_S = 5.0
 """When a caller that met a stopping server should come back: another instance may have taken its place by then."""
 

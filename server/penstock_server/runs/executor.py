@@ -3,8 +3,7 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from penstock.flow import Call, current_call
 from penstock_server.errors import (
@@ -20,6 +19,7 @@ from penstock_server.flows.flow import Flow
 from penstock_server.runs import keeping
 from penstock_server.runs.events import RunStatus
 from penstock_server.runs.run import Run
+from penstock_server.runs.tasks import Tasks
 from penstock_server.store.records import RunRecord
 from penstock_server.store.store import Store
 
@@ -43,7 +43,7 @@ class Executor:
         self._store = store
         self._rested = rested
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def start(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         """Lets a run execute, beginning with the next pass of the event loop."""
@@ -62,7 +62,7 @@ class Executor:
             return False
         if run.task is not None:
             run.task.cancel()
-        self._spawn(self._end(run) if status is RunStatus.INTERRUPTED else self._end_at_rest(run))
+        self._tasks.start(self._end(run) if status is RunStatus.INTERRUPTED else self._end_at_rest(run))
         return True
 
     def fail(self, run: Run, error: Failure) -> None:
@@ -76,7 +76,7 @@ class Executor:
             logger.warning("run %s is not this instance's any more", run.run)
             if run.task is not None:
                 run.task.cancel()
-            self._spawn(self._follow_owner(run))
+            self._tasks.start(self._follow_owner(run))
 
     async def _execute(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         current_call.set(Call(run.run, run.spec.flow, run.command.session, run.command.user))
@@ -154,11 +154,6 @@ class Executor:
             run.finished()
         else:
             run.taken_over(record, page.end)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _look(self, run: Run) -> None:
         told = run.status.terminal or run.log.ended

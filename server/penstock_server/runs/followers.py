@@ -1,12 +1,12 @@
 """Who follows a run, and what becomes of one that nobody follows any more."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.runs.events import OnDisconnect
 from penstock_server.runs.run import Run
+from penstock_server.runs.tasks import Tasks
 from penstock_server.store.store import Store
 
 UNFOLLOWED_BYTES_MAX = 2 * 1024 * 1024
@@ -26,8 +26,7 @@ class Followers:
         self._store = store
         self._grace_s = grace_s
         self._end = end
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def joined(self, run: Run) -> None:
         """A call follows the run."""
@@ -52,14 +51,11 @@ class Followers:
         """Gives a run that nobody follows its time to be resumed."""
         if not run.followers and run.command.on_disconnect is OnDisconnect.LINGER:
             run.log.nobody_follows(UNFOLLOWED_BYTES_MAX)
-            self._spawn(self._linger(run))
+            self._tasks.start(self._linger(run))
 
     async def close(self) -> None:
         """Ends nothing any more."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.cancel()
 
     async def _linger(self, run: Run) -> None:
         while True:
@@ -77,8 +73,3 @@ class Followers:
             return await self._store.runs.watched(run.run)
         except StoreUnavailable:
             return True  # nobody can say, and the work is worth more than the wait for the next look
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

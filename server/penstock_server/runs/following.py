@@ -69,10 +69,7 @@ class FollowingHere:
 
     async def end(self) -> Run:
         """See `Following`."""
-        await self.executed.ended()
-        if self.executed.error is not None and not self.executed.status.terminal:
-            raise self.executed.error
-        return self.executed
+        return await self.executed.recorded()
 
     def log(self, *, simple: bool) -> Reader:
         """See `Following`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from penstock_server.errors import Failure, StoreUnavailable
 from penstock_server.runs.run import Run
+from penstock_server.runs.tasks import Tasks
 from penstock_server.store.records import Appending
 from penstock_server.store.store import Turns
 
@@ -48,7 +49,7 @@ class Journal:
         self._round: asyncio.TimerHandle | None = None
         self._round_s = 0.0
         """When the last round was."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def keep(self, run: Run) -> None:
         """Keeps a run's log from now on, until the log is finished."""
@@ -66,10 +67,7 @@ class Journal:
         for timer in (self._timer, self._round):
             if timer is not None:
                 timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.cancel()
 
     def _wait(self, entry: "_Entry") -> None:
         self._waiting.add(entry)
@@ -98,9 +96,7 @@ class Journal:
 
     def _flush(self, entry: "_Entry") -> None:
         entry.flushing = True
-        task = self._loop.create_task(self._bring(entry))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._bring(entry))
 
     async def _bring(self, entry: "_Entry") -> None:
         log = entry.run.log

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from penstock_server.errors import StoreUnavailable
+from penstock_server.runs.tasks import Tasks
 from penstock_server.store.records import Errands, Orphan
 from penstock_server.store.store import Leases
 
@@ -23,7 +24,7 @@ ERRANDS_S = 0.3
 STRAY_LOOK_S = 15.0
 """How often an instance looks for runs that are its own, and that it does not know."""
 STRAY_S = 90.0
-"""How long a run must be unknown before it is ended: for longer than the store tries to write how one ended."""
+"""How long a run must be unknown before it is ended: for longer than the store tries to write all of how one ended."""
 
 
 class Owner(Protocol):
@@ -66,7 +67,7 @@ class Lease:
         self._seen: dict[str, Seen] = {}
         self._looked_s = 0.0
         self._loop = asyncio.get_running_loop()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
 
     async def take_all(self) -> None:
         """Takes over the runs of all others at once: where no other instance can be alive."""
@@ -84,17 +85,14 @@ class Lease:
 
     async def end(self) -> None:
         """Leaves the others; this instance owns no live runs any more."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.cancel()
         try:
             await self._leases.retire()
         except StoreUnavailable as failure:
             logger.warning("the other instances could not be told that this one ends: %s", failure.message)
 
     def _start(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
-        self._tasks.append(self._loop.create_task(self._repeat(work, pause_s)))
+        self._tasks.start(self._repeat(work, pause_s))
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         while True:

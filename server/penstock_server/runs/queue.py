@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from penstock_server.errors import Failure, SessionBusy, StoreUnavailable, TooManyRuns
+from penstock_server.errors import RETRY_AFTER_S, Failure, SessionBusy, StoreUnavailable, TooManyRuns
 from penstock_server.flows.flow import Flow
 from penstock_server.runs.events import RunStatus
 from penstock_server.runs.run import Run
+from penstock_server.runs.tasks import Tasks
 from penstock_server.store.records import Accepted, Start
 from penstock_server.store.store import Turns
 
-RETRY_AFTER_S = 1.0
-"""When a caller that was turned away should come back."""
 RETRY_S = 0.5
 """How long a start waits that did not reach the store."""
 
@@ -109,7 +108,7 @@ class Queue:
         self._places = Places(settings.runs_max, settings.user_runs_max)
         self._waiting: dict[str, Waiting] = {}
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def enter(self, run: Run) -> bool:
         """Whether a run can execute at once, as far as this instance is concerned; if so, it has its place.
@@ -156,10 +155,7 @@ class Queue:
         """Lets nothing start any more."""
         for waiting in self._waiting.values():
             waiting.timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.cancel()
 
     def _ask_again(self, waiting: Iterable[Waiting]) -> None:
         for each in waiting:
@@ -171,9 +167,7 @@ class Queue:
         for waiting in list(self._waiting.values()):
             if waiting.ready and not waiting.starting and self._places.take(waiting.run):
                 waiting.ready, waiting.starting = False, True
-                task = self._loop.create_task(self._try(waiting))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks.start(self._try(waiting))
 
     async def _try(self, waiting: Waiting) -> None:
         run = waiting.run

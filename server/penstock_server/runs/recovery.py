@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from penstock_server.errors import RunInterrupted
+from penstock_server.errors import RETRY_AFTER_S, RunInterrupted
 from penstock_server.flows.flow import Flow, NodeRecord, NodeStatus
 from penstock_server.runs.events import NodeFinished, NodeStarted, OutputDelta, RunStatus
 from penstock_server.runs.said import Said
 from penstock_server.store.records import Ending, Orphan
 from penstock_server.store.store import Store
-
-RETRY_AFTER_S = 1.0
 
 
 class Recovery:

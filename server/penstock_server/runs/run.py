@@ -212,6 +212,13 @@ class Run:
             if waiter in self._ended:
                 self._ended.remove(waiter)
 
+    async def recorded(self) -> "Run":
+        """Waits for the end, and returns the run. Raises Failure where the end could not be stored."""
+        await self.ended()
+        if self.error is not None and not self.status.terminal:
+            raise self.error
+        return self
+
     def node_started(self, record: NodeRecord) -> None:
         """See `Recorder`."""
         self.nodes.append(record)

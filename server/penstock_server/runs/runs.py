@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from penstock_server.errors import (
+    RETRY_AFTER_S,
     Draining,
     Failure,
     FlowFailed,
@@ -37,8 +38,6 @@ from penstock_server.store.store import Store
 
 logger = logging.getLogger("penstock.runs")
 
-RETRY_AFTER_S = 1.0
-"""When a caller that was turned away should come back."""
 CANCEL_WAIT_S = 30.0
 """How long a caller waits for another instance to cancel a run: for longer than a lease."""
 UNDECIDED_S = 0.2
@@ -162,7 +161,7 @@ class Runs:
         run = self._here(name, scope)
         if run is not None:
             self._cancel(run)
-            return await self._at_rest(run)
+            return await run.recorded()
         record = await self._record(name, scope)
         if record.status.terminal:
             return record
@@ -340,12 +339,6 @@ class Runs:
         text = "the server stopped before the run ended; what it had said is kept"
         error = RunInterrupted(text, metadata={"run": run.run}, retry_after_s=RETRY_AFTER_S)
         self._executor.end(run, RunStatus.INTERRUPTED, error)
-
-    async def _at_rest(self, run: Run) -> Run:
-        await run.ended()
-        if run.error is not None and not run.status.terminal:
-            raise run.error
-        return run
 
     async def adopt(self, orphan: Orphan) -> None:
         """See `lease.Owner`."""

@@ -17,7 +17,6 @@ from penstock_server.runs.events import Event, RunStatus
 from penstock_server.runs.executor import Executor
 from penstock_server.runs.recovery import Recovery
 from penstock_server.runs.run import Run
-from penstock_server.runs.runs import Runs
 from penstock_server.store.records import Acceptance, Orphan
 from penstock_server.store.sql.runs.logreader import LogReader
 from penstock_server.store.sql.turns.claims import Claims
@@ -74,15 +73,10 @@ def swallow_a_cancel() -> None:
     def end(self: Executor, run: Run, status: RunStatus, error: Any) -> bool:
         if not run.decide(status, error):
             return False
-        self._spawn(self._end(run))
+        self._tasks.start(self._end(run))
         return True
 
-    async def at_rest(self: Runs, run: Run) -> Run:
-        await run.ended()
-        return run
-
     Executor.end = end  # type: ignore[method-assign]
-    Runs._at_rest = at_rest  # type: ignore[method-assign]
 
 
 def deliver_a_batch_twice() -> None:

@@ -29,7 +29,7 @@ from penstock_server.runs.executor import Executor
 
 def silence(instance: Instance) -> None:
     """Lets an instance be as if its process stood still, as far as the others see."""
-    for task in instance.server._runs._lease._tasks:
+    for task in instance.server._runs._lease._tasks._live:
         task.cancel()
 
 

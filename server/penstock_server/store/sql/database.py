@@ -22,8 +22,6 @@ ALONE_WAIT_S = 60.0
 """How long work waits for its turn to be alone."""
 ROWS_AT_ONCE = 16
 """How many rows are fetched at once where each may be megabytes."""
-RETRY_AFTER_S = 1.0
-"""When a caller that met an unavailable store should come back."""
 
 
 class Dialect(Protocol):

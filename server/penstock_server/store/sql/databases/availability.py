@@ -2,8 +2,7 @@
 
 import logging
 
-from penstock_server.errors import StoreUnavailable
-from penstock_server.store.sql.database import RETRY_AFTER_S
+from penstock_server.errors import RETRY_AFTER_S, StoreUnavailable
 
 logger = logging.getLogger("penstock.store")
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, literal, select
 
-from penstock_server.errors import Failure, StoreUnavailable
+from penstock_server.errors import RETRY_AFTER_S, Failure, StoreUnavailable
 from penstock_server.store.sql import failpoints
 from penstock_server.store.sql.database import Database
 
@@ -31,8 +31,6 @@ SPLIT = 8
 or they are too much at once."""
 PATIENCE_CHECK_S = 0.05
 """How often it is looked who has waited too long."""
-RETRY_AFTER_S = 1.0
-"""When a caller should come back."""
 NO_ANSWER = StoreUnavailable("the store does not answer in time; try again", retry_after_s=RETRY_AFTER_S)
 
 W = TypeVar("W")

@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, select
 
-from penstock_server.errors import Failure, SessionBusy, TooManyRuns
+from penstock_server.errors import RETRY_AFTER_S, Failure, SessionBusy, TooManyRuns
 from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance
 from penstock_server.store.sql.schema import Tables, live, place
-
-RETRY_AFTER_S = 1.0
-"""When a caller should come back that found its session busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
