@@ -85,7 +85,9 @@ class Outlet:
 
     def _tick(self) -> None:
         silence_s = self._loop.time() - self._written_at
-        if silence_s >= self._ping_interval_s and not self._request.protocol.writing_paused:
+        if self._request.protocol.writing_paused:
+            silence_s = 0.0  # what was written is still on its way
+        elif silence_s >= self._ping_interval_s:
             transport = self._request.transport
             if transport is None or transport.is_closing():
                 return

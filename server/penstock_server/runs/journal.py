@@ -54,6 +54,7 @@ class Journal:
     def keep(self, run: Run) -> None:
         """Keeps a run's log from now on, until the log is finished."""
         run.log.keeper = _Entry(self, run)
+        run.log.call_keeper(run.log.last_sequence + 1)
 
     def verify(self, run: Run) -> None:
         """Finds out whether the run is still this instance's, although its log has nothing new."""
@@ -105,8 +106,13 @@ class Journal:
                 await self._append(entry)
         finally:
             entry.flushing = False
-        if log.keeper is entry and (entry.doubted or log.last_sequence > log.stored_sequence):
+        if log.keeper is not entry:
+            return
+        if entry.doubted or log.last_sequence > log.stored_sequence:
             entry.appended()
+        else:
+            entry.waited = False
+            log.call_keeper(log.last_sequence + 1)
 
     async def _append(self, entry: "_Entry") -> None:
         run = entry.run
@@ -163,3 +169,4 @@ class _Entry:
             self.journal._gather(self)
         else:
             self.journal._wait(self)
+            self.run.log.call_keeper(self.run.log.stored_sequence + EVENTS_MAX)

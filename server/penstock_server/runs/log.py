@@ -9,10 +9,10 @@ reader, it holds nothing.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import islice
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
+from operator import itemgetter
 from sys import maxsize
 from typing import Protocol
 
@@ -30,6 +30,12 @@ QUICK_PASSES = 32
 time: some 40 µs when nothing else is to be done. Under load each pass brings an event of every quick flow, and the cost
 of sending is shared by so many more."""
 
+_SIMPLE = (OutputDelta, RunFinished)
+"""What `RunView.SIMPLE` tells."""
+
+Entry = tuple[Event, int]
+"""An event, and how many bytes all events until then had, itself included."""
+
 ReadStored = Callable[[int], Awaitable[LogPage | None]]
 """Reads what the store has after a number (`store.Runs.log`)."""
 
@@ -38,7 +44,7 @@ class Keeper(Protocol):
     """Who brings a log to the store."""
 
     def appended(self) -> None:
-        """Something was appended; the keeper looks at the log in its own time."""
+        """What it waits for was appended (`EventLog.call_keeper`)."""
 
 
 class EventLog:
@@ -54,11 +60,13 @@ class EventLog:
         self._window_bytes = window_bytes
         self._read_stored = read_stored
         self._kept = read_stored is not None
-        self._events: deque[tuple[Event, int]] = deque()
-        """With each event, how many bytes all events until then had."""
+        self._events: list[Entry] = []
+        """Numbered without gaps."""
         self._bytes = 0
         """How many bytes all events had."""
         self._stored_bytes = 0
+        self._full_bytes: float = inf
+        """At so many bytes the flow has to wait."""
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
         self._unread_until: float = inf
@@ -66,12 +74,16 @@ class EventLog:
         self._lost_after = maxsize
         """Behind this event, everything but the last is missing."""
         self.keeper: Keeper | None = None
+        self._keeper_sequence: float = inf
+        self._keeper_bytes: float = inf
+        """Where the keeper is called."""
         self.last_sequence = 0
         self.stored_sequence = 0
         """The last event that the store has."""
         self.reserved = reserved if self._kept else maxsize
         self.ended = False
         """Whether nothing more is to come."""
+        self._bound()
 
     def append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
         """Numbers the event, keeps it for the readers and for the store, and wakes them.
@@ -82,17 +94,21 @@ class EventLog:
         Returns:
             Whether there is room for more.
         """
-        self.last_sequence += 1
-        event.sequence = self.last_sequence
+        self.last_sequence = event.sequence = sequence = self.last_sequence + 1
         if not self._kept and not self._readers:
             return True
-        self._bytes += size_bytes
-        self._events.append((event, self._bytes))
-        if self.keeper is not None:
-            self.keeper.appended()
+        self._bytes = bytes_now = self._bytes + size_bytes
+        self._events.append((event, bytes_now))
+        if sequence >= self._keeper_sequence or bytes_now >= self._keeper_bytes:
+            self._call_keeper()
         for reader in self._readers:
-            reader.wake()
-        return not self._full
+            if reader.waiter is not None:
+                reader.wake()
+        return bytes_now < self._full_bytes
+
+    def call_keeper(self, sequence: int) -> None:
+        """Has the keeper called, once: for the event of this number, or before, when the log is filling."""
+        self._keeper_sequence, self._keeper_bytes = sequence, self._stored_bytes + self._window_bytes // 2
 
     def finish(self, event: RunFinished, sequence: int = 0) -> None:
         """Appends the last event, which the store has by now.
@@ -119,14 +135,13 @@ class EventLog:
 
     def unstored(self, events_max: int = maxsize) -> list[Event]:
         """What the store does not have yet, the first `events_max` of it."""
-        start = len(self._events) - (self.last_sequence - self.stored_sequence)
-        return [event for event, _ in islice(self._events, start, min(len(self._events), start + events_max))]
+        start = max(self.stored_sequence + 1 - self._first, 0)
+        return [event for event, _ in self._events[start : start + events_max]]
 
     def stored(self, sequence: int, reserved: int = 0) -> None:
         """The store has all up to this number; up to the reserved one, readers may be told what comes."""
         if sequence > self.stored_sequence:
-            at = len(self._events) - 1 - (self.last_sequence - sequence)
-            self.stored_sequence, self._stored_bytes = sequence, self._events[at][1]
+            self.stored_sequence, self._stored_bytes = sequence, self._bytes_at(sequence)
         if reserved > self.reserved:
             self.reserved = reserved
             for reader in self._readers:
@@ -135,7 +150,7 @@ class EventLog:
 
     async def room(self) -> None:
         """Waits until the flow may go on."""
-        while self._full:
+        while self._bytes >= self._full_bytes:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._room)
@@ -143,6 +158,7 @@ class EventLog:
     def nobody_follows(self, bytes_max: int) -> None:
         """Lets the flow go on for so many bytes of events, until somebody reads."""
         self._unread_until = self._bytes + bytes_max
+        self._bound()
 
     def subscribe(self, *, after: int | None = None, simple: bool = False) -> "Reader":
         """A reader of what follows an event; the caller closes it.
@@ -169,7 +185,7 @@ class EventLog:
     @property
     def is_filling(self) -> bool:
         """Whether half of the window is not stored yet: soon the flow will have to wait."""
-        return 2 * (self._bytes - self._stored_bytes) >= self._window_bytes
+        return self._bytes - self._stored_bytes >= self._window_bytes // 2
 
     @property
     def tellable(self) -> int:
@@ -181,12 +197,12 @@ class EventLog:
         """The number of the first event in memory, or of the next one."""
         return self._events[0][0].sequence if self._events else self.last_sequence + 1
 
-    def _in_memory(self, after: int) -> Iterator[tuple[Event, int]] | None:
+    def _in_memory(self, after: int) -> list[Entry] | None:
         """What follows a number; None where the store must be asked."""
-        if after + 1 < self._first and self._kept:
+        first = self._first
+        if after + 1 < first and self._kept:
             return None
-        start = len(self._events) - (self.last_sequence - after)
-        return islice(self._events, max(start, 0), max(start + self.tellable - after, 0))
+        return self._events[max(after + 1 - first, 0) : max(self.tellable + 1 - first, 0)]
 
     async def _stored_after(self, after: int) -> Sequence[Event]:
         assert self._read_stored is not None  # noqa: S101 - only kept logs are asked
@@ -199,23 +215,26 @@ class EventLog:
         """How many bytes the events up to this number had; for one that is in memory no more, of those that are not."""
         if not self._events:
             return self._bytes
-        index = len(self._events) - 1 - (self.last_sequence - sequence)
-        if index >= 0:
-            return self._events[index][1]
-        return self._events[0][1] - EVENT_OVERHEAD_BYTES
+        index = sequence - self._first
+        return self._events[index][1] if index >= 0 else self._events[0][1] - EVENT_OVERHEAD_BYTES
 
-    @property
-    def _full(self) -> bool:
-        """Whether the flow has to wait."""
-        readers = self._readers
-        if not readers:
-            taken = self._stored_bytes if self._kept else self._bytes
-            return self._bytes - taken >= self._window_bytes or self._bytes >= self._unread_until
+    def _call_keeper(self) -> None:
+        self._keeper_sequence = self._keeper_bytes = inf
+        if self.keeper is not None:
+            self.keeper.appended()
+
+    def _bound(self) -> None:
+        """Says how far the flow may go, and lets it go on if it may."""
+        taken = [reader.position_bytes for reader in self._readers]
         if not self._kept:
-            taken = min([reader.position_bytes for reader in readers])
+            self._full_bytes = min(taken, default=inf) + self._window_bytes
+        elif taken:
+            self._full_bytes = min(self._stored_bytes, max(taken)) + self._window_bytes
         else:
-            taken = min(self._stored_bytes, max([reader.position_bytes for reader in readers]))
-        return self._bytes - taken >= self._window_bytes
+            self._full_bytes = min(self._stored_bytes + self._window_bytes, self._unread_until)
+        if self._room is not None and self._bytes < self._full_bytes:
+            self._room.set_result(None)
+            self._room = None
 
     def _leave(self, reader: "Reader") -> None:
         if reader in self._readers:
@@ -224,19 +243,17 @@ class EventLog:
 
     def _release(self) -> None:
         """Lets go of what is stored and either taken by every reader or beyond the window."""
-        events = self._events
-        taken = min((reader.position for reader in self._readers), default=self.last_sequence)
-        while events:
-            event, bytes_then = events[0]
-            if self._kept and event.sequence > self.stored_sequence:
-                break
-            beyond = self._kept and self._bytes - bytes_then >= self._window_bytes
-            if event.sequence > taken and not beyond:
-                break
-            events.popleft()
-        if self._room is not None and not self._full:
-            self._room.set_result(None)
-            self._room = None
+        events, first = self._events, self._first
+        taken = min([reader.position for reader in self._readers], default=self.last_sequence)
+        count = max(taken + 1 - first, 0)
+        if self._kept:
+            stored = self.stored_sequence + 1 - first
+            count = min(count, stored)
+            while count < stored and self._bytes - events[count][1] >= self._window_bytes:
+                count += 1
+        if count > 0:
+            del events[:count]
+        self._bound()
 
 
 class Reader:
@@ -245,7 +262,8 @@ class Reader:
     def __init__(self, log: EventLog, after: int, *, simple: bool) -> None:
         self._log = log
         self._simple = simple
-        self._waiter: asyncio.Future[None] | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        """What the reader waits for while it has nothing to take."""
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
         self._handed = after
@@ -281,8 +299,8 @@ class Reader:
 
     def wake(self) -> None:
         """Tells the reader that something was appended."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     def close(self) -> None:
         """Leaves the log; what only this reader had not taken is dropped, and `take` returns None."""
@@ -299,16 +317,15 @@ class Reader:
         queued = self._log._in_memory(self._handed)
         return self._from_store(await self._log._stored_after(self._handed)) if queued is None else self._from(queued)
 
-    def _from(self, queued: Iterator[tuple[Event, int]]) -> list[Event]:
-        events: list[Event] = []
-        first_bytes = self._handed_bytes
-        for event, bytes_then in queued:
-            if events and bytes_then - first_bytes > BATCH_BYTES_MAX:
-                break
-            self._handed, self._handed_bytes = event.sequence, bytes_then
-            if self._tells(event):
-                events.append(event)
-        return events
+    def _from(self, queued: list[Entry]) -> list[Event]:
+        if not queued:
+            return []
+        bytes_max = self._handed_bytes + BATCH_BYTES_MAX
+        if queued[-1][1] > bytes_max:
+            queued = queued[: max(bisect_right(queued, bytes_max, key=itemgetter(1)), 1)]
+        last, self._handed_bytes = queued[-1]
+        self._handed = last.sequence
+        return self._told([event for event, _ in queued])
 
     def _from_store(self, stored: Sequence[Event]) -> list[Event]:
         if stored:
@@ -318,14 +335,14 @@ class Reader:
             self._handed = self._log.last_sequence - 1
         else:
             raise Defect(DEFECT_MESSAGE, metadata={"incident": "the store does not have what it said it has"})
-        return [event for event in stored if self._tells(event)]
+        return self._told(stored)
 
-    def _tells(self, event: Event) -> bool:
-        return not self._simple or event.__class__ is OutputDelta or event.__class__ is RunFinished
+    def _told(self, events: Sequence[Event]) -> list[Event]:
+        return [event for event in events if event.__class__ in _SIMPLE] if self._simple else list(events)
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self.waiter = self._loop.create_future()
         try:
-            await self._waiter
+            await self.waiter
         finally:
-            self._waiter = None
+            self.waiter = None
