@@ -2,6 +2,8 @@
 
 import asyncio
 
+from penstock_bridge.outlet import Outlet
+
 SSE = "text/event-stream"
 
 
@@ -68,6 +70,27 @@ async def test_a_client_that_reads_nothing_holds_little_and_is_dropped(start_bri
     # Kernel buffers of both ends and gRPC's window included; the bridge's own part is `write_buffer_bytes`.
     assert produced * 1000 < 400_000
     assert [record for record in caplog.records if not record.name.startswith("grpc")] == []
+
+
+async def test_a_client_that_reads_nothing_is_looked_at_no_more_often_than_it_would_be_pinged(
+    start_bridge, server, dial, speak, monkeypatch
+):
+    ticks = []
+    tick = Outlet._tick
+    monkeypatch.setattr(Outlet, "_tick", lambda outlet: (ticks.append(outlet), tick(outlet)))
+
+    async def flood(request, context):
+        await context.send_initial_metadata(speak.ACCEPTED)
+        for number in range(1, 2000):
+            yield speak.batch(speak.delta(number, answer="x" * 1000))
+
+    server.stream = flood
+    bridge = await start_bridge(ping_interval_s=0.2)
+    raw = await dial(bridge, receive_buffer_bytes=4096)
+    raw.send(f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nAccept: {SSE}\r\nContent-Length: 0\r\n\r\n")
+    await raw.head()
+    await asyncio.sleep(1.1)
+    assert 1 <= len(ticks) <= 6
 
 
 async def test_a_slow_client_loses_nothing(start_bridge, server, dial, speak):

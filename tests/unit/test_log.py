@@ -53,6 +53,28 @@ async def test_the_simple_view_skips_events_but_not_numbers() -> None:
     assert sequences(await reader.take()) == [2, 3]
 
 
+async def test_a_quick_flow_of_large_pieces_is_told_in_whole_batches() -> None:
+    log = EventLog(10 * BATCH_BYTES_MAX)
+    reader = log.subscribe()
+    pieces = 400
+
+    async def flow() -> None:
+        for _ in range(pieces):
+            if not log.append(OutputDelta({"a": "x"}), BATCH_BYTES_MAX // 20):
+                await log.room()
+            await asyncio.sleep(0)
+        log.append(finish())
+
+    telling = asyncio.create_task(flow())
+    sizes = []
+    while (events := await reader.take()) is not None:
+        sizes.append(len(events))
+        await asyncio.sleep(0)  # as sending them takes
+    await telling
+    assert sum(sizes) == pieces + 1
+    assert len(sizes) < pieces // 5
+
+
 async def test_a_full_window_makes_the_flow_wait_until_the_reader_comes_back() -> None:
     log = EventLog(WINDOW_BYTES)
     reader = log.subscribe()

@@ -63,10 +63,10 @@ def struct_json(message: Any) -> bytes:
     entries = message.fields
     if len(entries) == 1:
         # A piece of text for one output: what nearly every event of a stream holds.
-        for name in entries:
-            value = entries[name]
-            if value.HasField("string_value"):
-                return orjson.dumps({name: value.string_value})
+        [name] = entries
+        value = entries[name]
+        if value.HasField("string_value"):
+            return orjson.dumps({name: value.string_value})
     return orjson.dumps(from_struct(message), option=orjson.OPT_SORT_KEYS)
 
 

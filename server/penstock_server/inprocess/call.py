@@ -1,7 +1,8 @@
 """The caller's side of a call in process: `grpc.aio` calls without a transport.
 
 The handler runs in a task and a context of its own, as it would behind a socket. Messages are copied, so that neither
-side sees what the other does to its own afterwards. A stream hands a message over only when the reader asks for it.
+side sees what the other does to its own afterwards; but what a handler yields it has given away. A stream hands a
+message over only when the reader asks for it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class InProcessCall:
         self._request = copy(request) if isinstance(request, Message) else request
         deadline_s = None if timeout_s is None else loop.time() + timeout_s
         self._method = details.method
-        self._context = CallContext(self._request, details, deadline_s, self._hand_over)
+        self._context = CallContext(self._request, details, deadline_s, self._write)
         self._waiters: list[asyncio.Future[None]] = []
         self._timer = None if timeout_s is None else loop.call_later(timeout_s, self.break_off, DEADLINE_EXCEEDED)
         self._task = loop.create_task(self._serve(), context=contextvars.Context())
@@ -109,7 +110,7 @@ class InProcessCall:
     async def _serve(self) -> None:
         raise TypeError("a call is unary or a stream")
 
-    async def _hand_over(self, message: Message) -> None:
+    async def _write(self, message: Message) -> None:
         raise TypeError("a unary call does not write")
 
     async def _outcome(self) -> Outcome:
@@ -227,6 +228,9 @@ class StreamCall(InProcessCall, grpc.aio.UnaryStreamCall[Any, Any]):
         finally:
             self._supply = None
 
+    async def _write(self, message: Message) -> None:
+        await self._hand_over(copy(message))
+
     async def _hand_over(self, message: Message) -> None:
         # The headers do not wait to be asked for: a caller may want to see them before it reads.
         self._context.headers_sent.set()
@@ -237,7 +241,7 @@ class StreamCall(InProcessCall, grpc.aio.UnaryStreamCall[Any, Any]):
             finally:
                 self._demand = None
         self._wanted = False
-        self._message = copy(message)
+        self._message = message
         _wake(self._supply)
 
     async def _serve(self) -> None:

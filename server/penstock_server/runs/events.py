@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import IntEnum
 from itertools import chain
 from sys import getsizeof
-from typing import NamedTuple
 
 from penstock_server.errors import Failure
 from penstock_server.flows.flow import NodeRecord
@@ -106,31 +105,26 @@ CONTENT_BYTES_MIN = 16
 """What an event counts at least as content: its number and its frame are sent, too."""
 
 
-class Size(NamedTuple):
-    """How large the JSON values of an event are, about, in bytes."""
-
-    content: int
-    """Written out."""
-    held: int
-    """In memory."""
-
-
-def size_of(values: Mapping[str, object]) -> Size:
-    """The size of an event with these JSON values."""
+def size_of(values: Mapping[str, object]) -> tuple[int, int]:
+    """How large an event with these JSON values is, about: the bytes of its content, written out, and in memory."""
     content, held = CONTENT_BYTES_MIN, EVENT_OVERHEAD_BYTES
     for value in values.values():
-        value_content, value_held = _sizes(value)
+        value_content, value_held = _text_sizes(value) if type(value) is str else _sizes(value)
         content += value_content
         held += value_held
-    return Size(content, held)
+    return content, held
+
+
+def _text_sizes(text: str) -> tuple[int, int]:
+    if text.isascii():
+        return len(text), len(text) + _TEXT_OVERHEAD_BYTES
+    return len(text.encode("utf-8", "replace")), getsizeof(text)
 
 
 def _sizes(value: object) -> tuple[int, int]:
     """The bytes of a JSON value with all that it holds: written out, and in memory."""
     if isinstance(value, str):
-        if value.isascii():
-            return len(value), len(value) + _TEXT_OVERHEAD_BYTES
-        return len(value.encode("utf-8", "replace")), getsizeof(value)
+        return _text_sizes(value)
     if value is None or isinstance(value, (int, float)):
         return _PUNCTUATION_BYTES, _NUMBER_BYTES
     items: Iterable[object] = ()

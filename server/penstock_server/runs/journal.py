@@ -6,6 +6,7 @@ none with a number beyond the reserved one, so that nobody ever gives such a num
 
 import asyncio
 from collections.abc import Callable
+from sys import maxsize
 
 from penstock_server.errors import Failure, StoreUnavailable
 from penstock_server.runs.run import Run
@@ -17,9 +18,9 @@ FLUSH_S = 0.15
 """How long an event lies in memory alone, at most, while the store keeps up: with the commit, less than 200 ms."""
 EVENTS_MAX = 64
 """So many events are not left lying."""
-GATHER_S = 0.02
+GATHER_S = 0.05
 """The least time between two rounds of such batches. A commit costs more than all that it brings: quick flows share it
-with each other, and with their own next events."""
+with each other, and with their own next events; unless they would soon have to wait for it."""
 BATCH_EVENTS_MAX = 1024
 """How many events one batch holds where the store does not keep up."""
 RESERVED_FIRST = 256
@@ -83,7 +84,9 @@ class Journal:
             self._flush(entry)
 
     def _gather(self, entry: "_Entry") -> None:
-        entry.flushing = True
+        if entry.gathering:
+            return
+        entry.gathering = True
         self._waiting.discard(entry)
         self._due.append(entry)
         if self._round is None:
@@ -93,10 +96,13 @@ class Journal:
         self._round, self._round_s = None, self._loop.time()
         due, self._due = self._due, []
         for entry in due:
-            self._flush(entry)
+            entry.gathering = False
+            if not entry.flushing:
+                self._flush(entry)
 
     def _flush(self, entry: "_Entry") -> None:
         entry.flushing = True
+        self._waiting.discard(entry)
         self._tasks.start(self._bring(entry))
 
     async def _bring(self, entry: "_Entry") -> None:
@@ -143,12 +149,15 @@ class Journal:
 class _Entry:
     """One log that is kept (see `log.Keeper`)."""
 
-    __slots__ = ("doubted", "flushing", "journal", "run", "waited")
+    __slots__ = ("doubted", "flushing", "gathering", "journal", "run", "waited")
 
     def __init__(self, journal: Journal, run: Run) -> None:
         self.journal = journal
         self.run = run
         self.flushing = False
+        """Whether its events are on their way to the store."""
+        self.gathering = False
+        """Whether it goes with the next round."""
         self.doubted = False
         """Whether the run may be another's by now."""
         self.waited = False
@@ -163,10 +172,14 @@ class _Entry:
 
     def appended(self) -> None:
         """See `log.Keeper`."""
+        log = self.run.log
         if self.flushing:
             return
-        if self.due:
+        if log.is_filling:
+            self.journal._flush(self)
+        elif self.gathering or self.due:
             self.journal._gather(self)
+            log.call_keeper(maxsize)
         else:
             self.journal._wait(self)
-            self.run.log.call_keeper(self.run.log.stored_sequence + EVENTS_MAX)
+            log.call_keeper(log.stored_sequence + EVENTS_MAX)

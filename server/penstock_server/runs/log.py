@@ -23,6 +23,9 @@ from penstock_server.store.records import LogPage
 BATCH_BYTES_MAX = 16 * 1024
 """The most that a reader is handed at once, so that its copies of it stay small."""
 
+FILLING = 0.75
+"""A log that lacks as much of its window in the store is brought there without delay."""
+
 QUICK_S = 0.002
 """A flow that appends again so soon after the last batch is quicker than any reader needs."""
 QUICK_PASSES = 32
@@ -58,6 +61,7 @@ class EventLog:
 
     def __init__(self, window_bytes: int, read_stored: ReadStored | None = None, *, reserved: int = maxsize) -> None:
         self._window_bytes = window_bytes
+        self._filling_bytes = int(window_bytes * FILLING)
         self._read_stored = read_stored
         self._kept = read_stored is not None
         self._events: list[Entry] = []
@@ -108,7 +112,7 @@ class EventLog:
 
     def call_keeper(self, sequence: int) -> None:
         """Has the keeper called, once: for the event of this number, or before, when the log is filling."""
-        self._keeper_sequence, self._keeper_bytes = sequence, self._stored_bytes + self._window_bytes // 2
+        self._keeper_sequence, self._keeper_bytes = sequence, self._stored_bytes + self._filling_bytes
 
     def finish(self, event: RunFinished, sequence: int = 0) -> None:
         """Appends the last event, which the store has by now.
@@ -184,8 +188,8 @@ class EventLog:
 
     @property
     def is_filling(self) -> bool:
-        """Whether half of the window is not stored yet: soon the flow will have to wait."""
-        return self._bytes - self._stored_bytes >= self._window_bytes // 2
+        """Whether so much is not stored yet that soon the flow will have to wait."""
+        return self._bytes - self._stored_bytes >= self._filling_bytes
 
     @property
     def tellable(self) -> int:
@@ -290,7 +294,7 @@ class Reader:
                 if log.ended:
                     break
                 await self._wait()
-                await self._let_others_go_first()
+            await self._let_others_go_first()
             self._taken_at = self._loop.time()
             if events := await self._next():
                 self._ended = events[-1].__class__ is RunFinished
@@ -309,9 +313,14 @@ class Reader:
         self.wake()
 
     async def _let_others_go_first(self) -> None:
-        if self._loop.time() - self._taken_at < QUICK_S:
-            for _ in range(QUICK_PASSES):
-                await asyncio.sleep(0)
+        """A quick flow will soon have more; until there is a whole batch, or nothing more to come."""
+        if self._loop.time() - self._taken_at >= QUICK_S:
+            return
+        log, enough_bytes = self._log, self._handed_bytes + BATCH_BYTES_MAX
+        for _ in range(QUICK_PASSES):
+            if log._bytes >= enough_bytes or log.ended or self._ended:
+                return
+            await asyncio.sleep(0)
 
     async def _next(self) -> list[Event]:
         queued = self._log._in_memory(self._handed)

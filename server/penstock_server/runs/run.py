@@ -54,6 +54,7 @@ class Run:
     """
 
     __slots__ = (
+        "_closed",
         "_decided",
         "_ended",
         "_log_bytes",
@@ -103,6 +104,8 @@ class Run:
         self.followers = 0
         """How many calls wait for its end, or read its log."""
         self._decided = RunStatus.QUEUED
+        self._closed = False
+        """Whether its end is decided, so that it takes no more events."""
         self._said = Said(spec.streaming_outputs)
         self._loop = loop
         self._log_bytes = 0
@@ -164,7 +167,7 @@ class Run:
         """How the run ends: the first decision stands. Returns whether this is it."""
         if self._decided.terminal:
             return False
-        self._decided, self.error = status, error
+        self._decided, self._closed, self.error = status, True, error
         self.end_time = datetime.now(UTC)
         return True
 
@@ -184,6 +187,7 @@ class Run:
     def taken_over(self, record: RunRecord, end: RunFinished) -> None:
         """Another instance took this one for dead, and has ended the run: that is what counts."""
         self._decided = self.status = record.status
+        self._closed = True
         self.error, self.outputs, self.nodes = record.error, record.outputs, list(record.nodes)
         self.start_time, self.end_time = record.start_time, record.end_time
         self.log.finish(end, end.sequence)
@@ -226,9 +230,9 @@ class Run:
 
     def node_finished(self, record: NodeRecord) -> None:
         """See `Recorder`."""
-        size = size_of({"inputs": record.inputs, "output": record.output})
-        self._log_bytes += size.content
-        self._append(NodeFinished(record), size.held)
+        content_bytes, held_bytes = size_of({"inputs": record.inputs, "output": record.output})
+        self._log_bytes += content_bytes
+        self._append(NodeFinished(record), held_bytes)
 
     def delta(self, outputs: Mapping[str, object]) -> bool:
         """See `Recorder`.
@@ -245,15 +249,16 @@ class Run:
                 f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
                 metadata={"flow": self.spec.flow, "run": self.run},
             )
-        return self._append(OutputDelta(outputs), held_bytes)
+        return self._closed or self.log.append(OutputDelta(outputs), held_bytes)
 
     async def room(self) -> None:
         """See `Recorder`."""
         await self.log.room()
 
-    def _append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
+    def _append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> None:
         # A cancelled flow still reports while it is being torn down, but nothing follows `run_finished` in the log.
-        return True if self._decided.terminal else self.log.append(event, size_bytes)
+        if not self._closed:
+            self.log.append(event, size_bytes)
 
     def _wake(self) -> None:
         for waiter in self._ended:

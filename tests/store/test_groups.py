@@ -1,0 +1,67 @@
+"""Writes that share transactions."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Connection
+
+from penstock_server.store.sql.database import Database
+from penstock_server.store.sql.turns.groupcommit import IDLE_PASS_S, OTHERS_FIRST_S, GroupCommit
+
+PATIENCE_S = 10.0
+WORK_S = 20 * IDLE_PASS_S
+"""How long each piece of other work keeps the event loop."""
+
+
+class Groups:
+    """The sizes of the groups that were written, each write with its own number as its outcome."""
+
+    def __init__(self, db: Database) -> None:
+        self.sizes: list[int] = []
+        self.commits: GroupCommit[int, int] = GroupCommit(db, self._write)
+
+    def submit(self, write: int) -> "asyncio.Future[int]":
+        return self.commits.submit(write, patience_s=PATIENCE_S, tried_s=PATIENCE_S).committed
+
+    def _write(self, connection: Connection, writes: Sequence[int], repeated: bool) -> Sequence[int]:
+        self.sizes.append(len(writes))
+        return writes
+
+
+async def test_what_comes_while_other_work_goes_on_shares_a_commit(db: Database) -> None:
+    groups = Groups(db)
+    committed = []
+    for write in range(10):
+        committed.append(groups.submit(write))
+        time.sleep(WORK_S)  # noqa: ASYNC251 - work keeps the event loop
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*committed) == list(range(10))
+    assert groups.sizes[0] > 1
+
+
+async def test_where_nothing_else_is_to_be_done_a_write_waits_for_no_other(db: Database) -> None:
+    groups = Groups(db)
+    first = groups.submit(1)
+    await asyncio.sleep(OTHERS_FIRST_S / 2)
+    second = groups.submit(2)
+    assert await asyncio.gather(first, second) == [1, 2]
+    assert groups.sizes == [1, 1]
+
+
+@pytest.mark.parametrize("passes", range(4))
+async def test_a_write_that_comes_just_as_a_group_is_done_is_made_too(db: Database, passes: int) -> None:
+    groups, loop = Groups(db), asyncio.get_running_loop()
+    later: asyncio.Future[int] = loop.create_future()
+
+    def submit(passes: int) -> None:
+        if passes:
+            loop.call_soon(submit, passes - 1)
+            return
+        groups.submit(2).add_done_callback(lambda done: later.set_result(done.result()))
+
+    first = groups.commits.submit(1, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
+    first.when_over(lambda outcome: loop.call_soon(submit, passes))
+    assert await first.committed == 1
+    assert await asyncio.wait_for(later, PATIENCE_S / 2) == 2
