@@ -1,6 +1,7 @@
 """Calls behave alike over a socket and in process."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ from penstock.values import from_struct
 from penstock_server.app import Server
 
 Stub = Any  # the generated stub, asynchronous
+FAILED_CALLS = 50
+OBJECTS_A_CALL_MAX = 30
+"""With the frames of its traceback it would be 50."""
 WAIT_S = 5.0  # less than the server waits for a reader that takes nothing
 
 
@@ -49,6 +53,26 @@ async def test_a_unary_call_is_answered_with_its_metadata(stub: Stub) -> None:
     assert headers["chat-session-id"] == run.session
     assert await call.code() is grpc.StatusCode.OK
     assert call.done()
+
+
+@pytest.mark.parametrize("method", ["Invoke", "InvokeStream"])
+async def test_failed_calls_leave_little_to_the_garbage_collector(stub: Stub, method: str) -> None:
+    async def fail() -> None:
+        call = getattr(stub, method)(request("nope"), metadata=METADATA)
+        with pytest.raises(grpc.aio.AioRpcError):
+            _ = [event async for event in call] if method == "InvokeStream" else await call
+
+    await fail()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(FAILED_CALLS):
+            await fail()
+        await asyncio.sleep(0.1)
+        objects = gc.collect()
+    finally:
+        gc.enable()
+    assert objects / FAILED_CALLS < OBJECTS_A_CALL_MAX
 
 
 async def test_a_failed_call_raises_the_same_error(stub: Stub) -> None:

@@ -62,8 +62,9 @@ class InProcessCall:
         self._context = CallContext(self._request, details, deadline_s, self._write)
         self._waiters: list[asyncio.Future[None]] = []
         self._timer = None if timeout_s is None else loop.call_later(timeout_s, self.break_off, DEADLINE_EXCEEDED)
-        self._task = loop.create_task(self._serve(), context=contextvars.Context())
-        self._task.add_done_callback(self._served)
+        task = loop.create_task(self._serve(), context=contextvars.Context())
+        task.add_done_callback(self._served)
+        self._task: asyncio.Task[None] | None = task
         self._live = live
         live.add(self)
 
@@ -130,7 +131,8 @@ class InProcessCall:
         if self._context.ended is not None:
             return False
         self._end(outcome)
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         return True
 
     def _end(self, outcome: Outcome) -> None:
@@ -145,6 +147,7 @@ class InProcessCall:
 
     def _served(self, task: asyncio.Task[None]) -> None:
         """The handler's task is over: the call is too, however it came to that."""
+        self._task = None  # whose exception holds this call: together they would be left to the garbage collector
         if task.cancelled():
             self._end(CANCELLED_BY_HANDLER)
         elif isinstance(task.exception(), grpc.aio.AbortError):

@@ -202,7 +202,10 @@ class NetworkedDatabase:
             task.cancel()
         if not task.done():
             raise TimeoutError
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            del task  # its exception holds this frame: together they would be left to the garbage collector
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
