@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from tests.robustness.listener import Relay
 from tests.robustness.wire import Frames
 
 CHUNK_BYTES = 65_536
 
 
-class CommitProxy:
-    """Listens on a port of its own while its block lasts, and passes on what it gets unless it is told to cut.
+class CommitProxy(Relay):
+    """Passes on what it gets unless it is told to cut.
 
     Args:
         port: the database's port on this machine.
@@ -20,25 +19,10 @@ class CommitProxy:
     """
 
     def __init__(self, port: int, frames: Callable[[], Frames]) -> None:
-        self.port = 0
+        super().__init__(port)
         self.open_connections = 0
-        self._upstream_port = port
         self._frames = frames
         self._next: _Cut | None = None
-        self._pipes: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for pipe in self._pipes:
-            pipe.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
 
     async def cut_commit(self, *, answered: bool, timeout_s: float) -> None:
         """Cuts the next connection that asks for a commit, and returns once it is cut.
@@ -50,25 +34,22 @@ class CommitProxy:
         cut = self._next = _Cut(answered=answered)
         await asyncio.wait_for(cut.done.wait(), timeout_s)
 
-    async def _connected(self, client: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
-        try:
-            upstream, upstream_writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
-        except OSError:
-            client_writer.transport.abort()
-            return
+    async def _relay(
+        self,
+        client: asyncio.StreamReader,
+        client_writer: asyncio.StreamWriter,
+        upstream: asyncio.StreamReader,
+        upstream_writer: asyncio.StreamWriter,
+    ) -> None:
         self.open_connections += 1
         connection = _Connection(client_writer, upstream_writer)
-        requests = asyncio.create_task(self._pass_requests(client, connection))
-        answers = asyncio.create_task(connection.pass_answers(upstream))
-        self._pipes |= {requests, answers}
         try:
-            await asyncio.wait((requests, answers), return_when=asyncio.FIRST_COMPLETED)
+            await self._pass_until_one_ends(
+                asyncio.create_task(self._pass_requests(client, connection)),
+                asyncio.create_task(connection.pass_answers(upstream)),
+            )
         finally:
             self.open_connections -= 1
-            for pipe in (requests, answers):
-                pipe.cancel()
-            await asyncio.gather(requests, answers, return_exceptions=True)
-            self._pipes -= {requests, answers}
             connection.close()
 
     async def _pass_requests(self, client: asyncio.StreamReader, connection: "_Connection") -> None:

@@ -39,7 +39,7 @@ class Followers:
             caller: whether it is the call that the run was accepted for.
         """
         run.followers -= 1
-        if run.decided.terminal or run.log.ended:
+        if run.decided is not None or run.log.ended:
             return
         policy = run.command.on_disconnect
         if caller and (policy is OnDisconnect.CANCEL or (policy is OnDisconnect.LINGER and not run.kept)):
@@ -60,7 +60,7 @@ class Followers:
     async def _linger(self, run: Run) -> None:
         while True:
             await asyncio.sleep(self._grace_s)
-            if run.decided.terminal or run.log.ended or run.followers:
+            if run.decided is not None or run.log.ended or run.followers:
                 return
             if not await self._watched_elsewhere(run):
                 self._end(run)

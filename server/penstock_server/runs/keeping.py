@@ -75,6 +75,7 @@ def history_rounds_max(run: Run, settings: KeepingSettings) -> int:
 
 def ending(run: Run, accepted: Accepted) -> Ending:
     """What is stored when a run has ended."""
+    assert run.decided is not None  # noqa: S101 - it has ended
     return Ending(
         run=run.run,
         session=run.command.session,

@@ -182,7 +182,7 @@ class Queue:
                 self.leave(run)
                 self._lost(run)
                 return
-            if accepted.status is RunStatus.RUNNING and run.run in self._waiting and not run.decided.terminal:
+            if accepted.status is RunStatus.RUNNING and run.run in self._waiting and run.decided is None:
                 del self._waiting[run.run]
                 waiting.timer.cancel()
                 if run.kept:

@@ -54,7 +54,6 @@ class Run:
     """
 
     __slots__ = (
-        "_closed",
         "_decided",
         "_ended",
         "_log_bytes",
@@ -103,9 +102,7 @@ class Run:
         """What the store says of the run; None where it is not stored."""
         self.followers = 0
         """How many calls wait for its end, or read its log."""
-        self._decided = RunStatus.QUEUED
-        self._closed = False
-        """Whether its end is decided, so that it takes no more events."""
+        self._decided: RunStatus | None = None
         self._said = Said(spec.streaming_outputs)
         self._loop = loop
         self._log_bytes = 0
@@ -165,20 +162,21 @@ class Run:
 
     def decide(self, status: RunStatus, error: Failure | None = None) -> bool:
         """How the run ends: the first decision stands. Returns whether this is it."""
-        if self._decided.terminal:
+        if self._decided is not None:
             return False
-        self._decided, self._closed, self.error = status, True, error
+        self._decided, self.error = status, error
         self.end_time = datetime.now(UTC)
         return True
 
     @property
-    def decided(self) -> RunStatus:
-        """How the run ends; not terminal as long as that is open."""
+    def decided(self) -> RunStatus | None:
+        """How the run ends; None as long as that is open."""
         return self._decided
 
     def finished(self) -> None:
         """The run enters the terminal status that was decided."""
         self.announce()  # it may have been cancelled before it began
+        assert self._decided is not None  # noqa: S101 - its end is told once it is decided
         self.status, self.outputs = self._decided, self.said
         end_time = self.end_time or datetime.now(UTC)
         self.log.finish(RunFinished(self.run, self.status, self.error, self.input_tokens, self.output_tokens, end_time))
@@ -187,7 +185,6 @@ class Run:
     def taken_over(self, record: RunRecord, end: RunFinished) -> None:
         """Another instance took this one for dead, and has ended the run: that is what counts."""
         self._decided = self.status = record.status
-        self._closed = True
         self.error, self.outputs, self.nodes = record.error, record.outputs, list(record.nodes)
         self.start_time, self.end_time = record.start_time, record.end_time
         self.log.finish(end, end.sequence)
@@ -249,7 +246,7 @@ class Run:
                 f"the run produced more than {self._log_bytes_max} bytes of events (run_log_bytes_max)",
                 metadata={"flow": self.spec.flow, "run": self.run},
             )
-        return self._closed or self.log.append(OutputDelta(outputs), held_bytes)
+        return self._decided is not None or self.log.append(OutputDelta(outputs), held_bytes)
 
     async def room(self) -> None:
         """See `Recorder`."""
@@ -257,7 +254,7 @@ class Run:
 
     def _append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> None:
         # A cancelled flow still reports while it is being torn down, but nothing follows `run_finished` in the log.
-        if not self._closed:
+        if self._decided is None:
             self.log.append(event, size_bytes)
 
     def _wake(self) -> None:
