@@ -5,7 +5,7 @@ Run as `python -m tests.robustness.mutants ARGSâ€¦`, in place of `penstock ARGSâ
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from penstock.cli import main
@@ -15,19 +15,25 @@ COMMIT_DELAY_S = 0.05
 """How long a commit is behind its acknowledgement."""
 
 
-async def _write_acknowledging_early(self: GroupCommit[Any, Any], group: Sequence[Pending[Any, Any]]) -> None:
-    """`GroupCommit._write`, with the acknowledgement before the commit."""
-    loop = asyncio.get_running_loop()
+def acknowledging_early(
+    delay_s: float,
+) -> Callable[[GroupCommit[Any, Any], Sequence[Pending[Any, Any]], Any], Coroutine[Any, Any, None]]:
+    """`GroupCommit._commit`, with the commit `delay_s` behind its acknowledgement."""
 
-    def work(connection: Any) -> None:
-        outcomes = self._group(connection, [each.write for each in group], False)
-        for each, outcome in zip(group, outcomes, strict=True):
-            loop.call_soon_threadsafe(each.over, outcome)
-        time.sleep(COMMIT_DELAY_S)
+    async def commit(self: GroupCommit[Any, Any], group: Sequence[Pending[Any, Any]], _: Any) -> None:
+        loop = asyncio.get_running_loop()
 
-    await self._database.write(work)
+        def work(connection: Any) -> None:
+            outcomes = self._group(connection, [each.write for each in group], False)
+            for each, outcome in zip(group, outcomes, strict=True):
+                loop.call_soon_threadsafe(each.over, outcome)
+            time.sleep(delay_s)
+
+        await self._database.write(work)
+
+    return commit
 
 
 if __name__ == "__main__":
-    GroupCommit._write = _write_acknowledging_early  # type: ignore[method-assign]
+    GroupCommit._commit = acknowledging_early(COMMIT_DELAY_S)  # type: ignore[method-assign]
     main()

@@ -5,12 +5,12 @@ Run as `python -m tests.robustness.runs.mutants ARGS…`, in place of `penstock 
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from tests.robustness.mutants import acknowledging_early
 
 from penstock.cli import main
 from penstock_server.runs.events import Event, RunStatus
@@ -43,23 +43,13 @@ def drop_the_unique_key() -> None:
 
 def acknowledge_before_the_commit() -> None:
     """A run is told to be accepted, and then it is stored."""
-    write = GroupCommit._write
+    commit, early_commit = GroupCommit._commit, acknowledging_early(COMMIT_DELAY_S)
 
-    async def early(self: GroupCommit[Any, Any], group: Any) -> None:
-        if not any(isinstance(each.write, Acceptance) for each in group):
-            await write(self, group)
-            return
-        loop = asyncio.get_running_loop()
+    async def early(self: GroupCommit[Any, Any], group: Any, transaction: Any) -> None:
+        accepts = any(isinstance(each.write, Acceptance) for each in group)
+        await (early_commit if accepts else commit)(self, group, transaction)
 
-        def work(connection: Connection) -> None:
-            outcomes = self._group(connection, [each.write for each in group], False)
-            for each, outcome in zip(group, outcomes, strict=True):
-                loop.call_soon_threadsafe(each.over, outcome)
-            time.sleep(COMMIT_DELAY_S)
-
-        await self._database.write(work)
-
-    GroupCommit._write = early  # type: ignore[method-assign]
+    GroupCommit._commit = early  # type: ignore[method-assign]
 
 
 def ignore_the_attempt() -> None:

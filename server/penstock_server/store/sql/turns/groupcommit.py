@@ -58,8 +58,8 @@ class Pending(Generic[W, R]):
         "group_max",
         "outcome",
         "patience_until",
-        "repeated",
         "tried_until",
+        "unsure",
         "write",
     )
 
@@ -69,8 +69,8 @@ class Pending(Generic[W, R]):
         """What the write comes to; StoreUnavailable where its caller had to wait too long."""
         self.patience_until = patience_until
         self.tried_until = tried_until
-        self.repeated = False
-        """Whether it may have been committed before."""
+        self.unsure = False
+        """Whether it may have been committed although the database did not say so."""
         self.group_max = maxsize
         """How many go with it at most: it was in groups that failed while the database answered."""
         self.outcome: R | Exception | None = None
@@ -99,6 +99,32 @@ class Pending(Generic[W, R]):
             self.committed.exception()  # who waited for it may have left, and then nobody asks
         else:
             self.committed.set_result(outcome)
+
+
+class _Transaction(Generic[W, R]):
+    """What becomes of a group's transaction, as far as it is known without the database.
+
+    Args:
+        repeated: whether some of the writes may have been committed before.
+    """
+
+    def __init__(self, group: Group[W, R], writes: Sequence[W], *, repeated: bool) -> None:
+        self.begun = False
+        """Whether anything was written. Otherwise none of the writes can be to blame."""
+        self.unsure = False
+        """Whether it may have been committed, if the database does not say so."""
+        self._group = group
+        self._writes = writes
+        self._repeated = repeated
+
+    def write(self, connection: Connection) -> Sequence[R | Failure]:
+        """Makes the writes. What fails here is not committed; what has returned may be."""
+        self.begun = self.unsure = True
+        try:
+            return self._group(connection, self._writes, self._repeated)
+        except BaseException:
+            self.unsure = False
+            raise
 
 
 class GroupCommit(Generic[W, R]):
@@ -171,10 +197,11 @@ class GroupCommit(Generic[W, R]):
     async def _write_group(self, group: Sequence[Pending[W, R]]) -> None:
         if not group:
             return
+        transaction = self._transaction(group)
         try:
-            await self._write(group)
+            await self._commit(group, transaction)
         except StoreUnavailable as failure:
-            await self._try_again(group, failure)
+            await self._try_again(group, transaction, failure)
         except Exception as error:
             await self._one_by_one(group, error)
 
@@ -202,27 +229,30 @@ class GroupCommit(Generic[W, R]):
                 pending.over(self._too_late())
         return group
 
-    async def _write(self, group: Sequence[Pending[W, R]]) -> None:
+    def _transaction(self, group: Sequence[Pending[W, R]]) -> _Transaction[W, R]:
+        return _Transaction(self._group, [each.write for each in group], repeated=any(each.unsure for each in group))
+
+    async def _commit(self, group: Sequence[Pending[W, R]], transaction: _Transaction[W, R]) -> None:
         self._begun = self._loop.time()
-        writes = [each.write for each in group]
-        repeated = any(each.repeated for each in group)
-        commit = self._database.write(lambda connection: self._group(connection, writes, repeated))
-        outcomes = await failpoints.around(commit, writes)
+        commit = self._database.write(transaction.write)
+        outcomes = await failpoints.around(commit, [each.write for each in group])
         self._failure = NO_ANSWER
         for each, outcome in zip(group, outcomes, strict=True):
             each.over(outcome)
 
-    async def _try_again(self, group: Sequence[Pending[W, R]], failure: StoreUnavailable) -> None:
+    async def _try_again(
+        self, group: Sequence[Pending[W, R]], transaction: _Transaction[W, R], failure: StoreUnavailable
+    ) -> None:
         now = self._loop.time()
         self._failure = failure
         for each in group:
-            each.repeated = True
+            each.unsure = each.unsure or transaction.unsure
             if now >= each.tried_until:
                 each.over(self._too_late())
             elif now >= each.patience_until:
                 each.tell(self._too_late())
         await asyncio.sleep(RETRY_PAUSE_S)
-        if len(group) > 1 and await self._answers():
+        if len(group) > 1 and transaction.begun and await self._answers():
             for each in group:
                 each.group_max = max(1, len(group) // SPLIT)
         # Behind those that came meanwhile: what fails again and again must not keep the others from being tried.
@@ -244,10 +274,11 @@ class GroupCommit(Generic[W, R]):
             group[0].over(error)
             return
         for each in group:
+            transaction = self._transaction([each])
             try:
-                await self._write([each])
+                await self._commit([each], transaction)
             except StoreUnavailable as failure:
-                await self._try_again([each], failure)
+                await self._try_again([each], transaction, failure)
             except Exception as own:
                 await self._one_by_one([each], own)
 

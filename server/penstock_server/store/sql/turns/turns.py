@@ -75,7 +75,7 @@ class SqlTurns:
         try:
             outcome = await asyncio.shield(pending.committed)
         except (asyncio.CancelledError, StoreUnavailable):
-            pending.when_over(lambda outcome: self._withdraw(acceptance, outcome))
+            pending.when_over(lambda outcome: self._withdraw(acceptance, outcome, unsure=pending.unsure))
             raise
         assert isinstance(outcome, Accepted | RunRecord)  # noqa: S101 - what acceptances come to
         return outcome
@@ -119,9 +119,9 @@ class SqlTurns:
         pending.when_over(lambda outcome: _log_failure(f"how run {ending.run} ended was not stored", outcome))
         return pending
 
-    def _withdraw(self, acceptance: Acceptance, outcome: Outcome | Exception) -> None:
+    def _withdraw(self, acceptance: Acceptance, outcome: Outcome | Exception, *, unsure: bool) -> None:
         """Nobody was told of the run. It is taken back if it was committed, or if that is not known."""
-        if isinstance(outcome, StoreUnavailable | Accepted):
+        if isinstance(outcome, Accepted) or (isinstance(outcome, StoreUnavailable) and unsure):
             withdrawal = Withdrawal(run=acceptance.run, session=acceptance.session)
             pending = self._commits.submit(withdrawal, patience_s=TRIED_S, tried_s=TRIED_S)
             text = f"run {acceptance.run}, of which its caller was not told, may not have been taken back"
