@@ -101,7 +101,7 @@ async def test_what_is_erased_leaves_no_log(store: SqlStore, what: str) -> None:
             await store.sessions.erase_user("alice")
             withdrawn = acceptance("q")
             await append(store, await accept(store, withdrawn), deltas(1, 3))
-            store.turns._withdraw(withdrawn, StoreUnavailable("whether it was accepted is not known"))
+            store.turns._withdraw(withdrawn, StoreUnavailable("it may have been committed"), unsure=True)
             async with asyncio.timeout(10):
                 while await store.runs.get(withdrawn.run) is not None:
                     await asyncio.sleep(0.01)

@@ -24,6 +24,10 @@ ROWS_AT_ONCE = 16
 """How many rows are fetched at once where each may be megabytes."""
 
 
+class Collided(Exception):
+    """Raised by work that writes where another's has come in between: it is executed again, from its beginning."""
+
+
 class Dialect(Protocol):
     """In what the databases differ."""
 
@@ -135,8 +139,8 @@ class Database(Protocol):
     async def write(self, work: "Work[T]") -> T:
         """Executes work in one transaction and returns once that is committed.
 
-        Work that met a deadlock, a lock timeout or a colliding key is executed again, so it must build all that it
-        writes anew.
+        Work that met a deadlock, a lock timeout or a colliding key, or that raises Collided, is executed again, so it
+        must build all that it writes anew.
 
         Raises:
             StoreUnavailable: the database does not answer; whether the transaction was committed is not known.

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from penstock_server.errors import SearchTimeout, StoreUnavailable
 from penstock_server.store.errors import StoreError
-from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
+from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Collided, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.instance import InstanceLock
 from penstock_server.store.sql.databases.interruptible import Interruptible
@@ -192,10 +192,13 @@ class EmbeddedDatabase:
             try:
                 with connection.begin():
                     return work(connection)
+            except Collided:
+                if attempt == ATTEMPTS_MAX:
+                    raise
             except DBAPIError as error:
                 if attempt == ATTEMPTS_MAX or not self.dialect.is_collision(error):
                     raise self._failed(error) from error
-                attempt += 1
+            attempt += 1
 
     def _failed(self, error: DBAPIError) -> Exception:
         reason = self.dialect.ailment(error)

@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from penstock_server.errors import SearchTimeout
 from penstock_server.store.errors import NotConnected
-from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Dialect, Work
+from penstock_server.store.sql.database import ALONE_WAIT_S, ATTEMPTS_MAX, Changes, Collided, Dialect, Work
 from penstock_server.store.sql.databases.availability import Availability
 from penstock_server.store.sql.databases.url import shown
 
@@ -176,6 +176,8 @@ class NetworkedDatabase:
             attempt = _Attempt()
             try:
                 return await execute(attempt)
+            except Collided:
+                continue
             except DBAPIError as error:
                 lost = error.connection_invalidated and not attempt.committing
                 if not (lost or self.dialect.is_collision(error)):

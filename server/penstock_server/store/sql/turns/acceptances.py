@@ -9,7 +9,7 @@ from penstock_server.errors import Failure, SessionNotFound
 from penstock_server.runs.events import OnBusy, RunStatus
 from penstock_server.store.records import Acceptance, Accepted, Role, RunRecord, Scope
 from penstock_server.store.sql import documents
-from penstock_server.store.sql.database import Dialect
+from penstock_server.store.sql.database import Collided, Dialect
 from penstock_server.store.sql.keys import Keys, to_us
 from penstock_server.store.sql.schema import Tables
 from penstock_server.store.sql.turns.claims import Claims
@@ -77,6 +77,26 @@ class Acceptances:
         batch.outcomes |= self._claims.claim(connection, keyed, batch.rows)
         return batch
 
+    def make_sessions(self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch") -> None:
+        """Makes the sessions that turns need and that do not exist, for the caller to lock with the others.
+
+        Not those of which only we know: nobody else can be making them.
+
+        Raises:
+            Collided: others have made some of them by now.
+        """
+        new = [each for each in batch.undecided(acceptances) if not each.session_is_new]
+        missing = self._locks.missing(connection, {each.session for each in new if _adds_turn(each)})
+        if not missing:
+            return
+        new = [each for each in new if each.session in missing]
+        owners = self._owners.find(connection, new, {})
+        made: dict[str, Locked] = {}
+        for each in new:
+            if _adds_turn(each) and Scope(user=each.user).reaches(owners[each.session]):
+                made.setdefault(each.session, self._new_session(each, owners[each.session]))
+        self._locks.make(connection, made.values())
+
     def interrupted(
         self, connection: Connection, acceptances: Sequence[Acceptance], batch: "Batch", sessions: Mapping[str, Locked]
     ) -> set[int]:
@@ -101,11 +121,17 @@ class Acceptances:
         The outcomes come without rounds.
 
         Args:
-            sessions: the sessions that exist, locked; those that are made here join them. The caller writes them back.
+            sessions: the sessions that exist, locked; those of which only we know join them. The caller writes them
+                back.
+
+        Raises:
+            Collided: a session was deleted after it had been found, before it was locked.
         """
         new = batch.undecided(acceptances)
+        for each in new:
+            if each.session_is_new and _adds_turn(each):
+                sessions.setdefault(each.session, self._new_session(each, each.user))
         owners = self._owners.find(connection, new, sessions)
-        sessions |= self._create_missing(connection, new, owners, sessions)
         queues = self._queues_of(connection, new, batch, sessions)
         for each in new:
             session = sessions.get(each.session)
@@ -113,6 +139,8 @@ class Acceptances:
             if not Scope(user=each.user).reaches(owner):
                 batch.outcomes[each.run] = SessionNotFound.of(each.session)
                 continue
+            if session is None and _adds_turn(each):
+                raise Collided
             self._accept(each, session, queues.get(session.session_key) if session else None, batch)
         self._write_runs(connection, new, batch)
         batch.refuse_repeats()
@@ -140,25 +168,6 @@ class Acceptances:
         turned = [sessions[name] for name in names if name in sessions]
         live = self._queues.live(connection, {each.session_key for each in turned if not each.is_new})
         return {each.session_key: Queue(each.session, live.get(each.session_key, ())) for each in turned}
-
-    def _create_missing(
-        self,
-        connection: Connection,
-        new: Collection[Acceptance],
-        owners: Mapping[str, str],
-        found: Mapping[str, Locked],
-    ) -> dict[str, Locked]:
-        """The sessions that turns need and that do not exist. Nobody else can be making one of which only we know."""
-        own: dict[str, Locked] = {}
-        missing: dict[str, Locked] = {}
-        for each in new:
-            if each.question is None or not each.stored or each.session in found:
-                continue
-            owner = owners[each.session]
-            if Scope(user=each.user).reaches(owner):
-                session = self._new_session(each, owner)
-                (own if each.session_is_new else missing).setdefault(each.session, session)
-        return own | self._locks.create(connection, list(missing.values()))
 
     def _new_session(self, acceptance: Acceptance, owner: str) -> Locked:
         time_us = to_us(acceptance.create_time)
@@ -282,6 +291,11 @@ class Batch:
             first = self.outcomes.get(outcome.run) if isinstance(outcome, RunRecord) else None
             if isinstance(first, Failure):
                 self.outcomes[run] = first
+
+
+def _adds_turn(acceptance: Acceptance) -> bool:
+    """Whether the run has a place in its session's history, and so needs the session."""
+    return acceptance.question is not None and acceptance.stored
 
 
 def _stand(row: dict[str, Any], status: RunStatus) -> None:

@@ -1,16 +1,17 @@
 """The sessions that a batch of turns writes to: found or made, and locked until the transaction ends.
 
 Every transaction that writes turns locks in one order, so that none waits for another in a circle: idempotency keys,
-then sessions by their ids, then runs. SQLite has a single writer, which needs no locks.
+then the sessions that it makes, then those that there are, both by their ids, then runs. One that is being made is not
+there for others yet, so nobody waits for it who has locked another. SQLite has a single writer, which needs no locks.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, UniqueConstraint, bindparam, insert, select, update
 
-from penstock_server.store.sql.database import Dialect
+from penstock_server.store.sql.database import Collided, Dialect
 from penstock_server.store.sql.schema import Tables
 
 TITLE_CHARS_MAX = 80
@@ -50,11 +51,15 @@ class SessionLocks:
 
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         table, columns = tables.sessions, tables.sessions.c
+        (ids,) = (each for each in table.constraints if isinstance(each, UniqueConstraint))
+        among = columns.session.in_(bindparam("sessions", expanding=True))
+        self._key = select(columns.session, columns.session_key).where(among)
         self._find = (
             select(columns.session, columns.session_key, columns.user, columns.flow, columns.title, columns.last_turn)
-            .where(columns.session.in_(bindparam("sessions", expanding=True)))
+            .where(among)
             .order_by(columns.session)
             .with_for_update()
+            .with_hint(table, f"FORCE INDEX ({ids.name})", "mysql")  # which else locks as it finds, and sorts later
         )
         self._insert = insert(table)
         self._insert_new = dialect.insert_new(table)
@@ -68,6 +73,21 @@ class SessionLocks:
             )
         )
 
+    def missing(self, connection: Connection, sessions: Collection[str]) -> set[str]:
+        """Those of the sessions that do not exist."""
+        if not sessions:
+            return set()
+        return {*sessions}.difference(self._keys(connection, sessions))
+
+    def make(self, connection: Connection, new: Collection[Locked]) -> None:
+        """Makes sessions. Raises Collided where others have made some by now: those are to be locked in order."""
+        if not new:
+            return
+        made = {each.session: each.session_key for each in new}
+        connection.execute(self._insert_new, [_row(each) for each in sorted(new, key=lambda each: each.session)])
+        if self._keys(connection, made) != made:
+            raise Collided
+
     def lock(self, connection: Connection, sessions: Collection[str]) -> dict[str, Locked]:
         """Those of the sessions that exist, by id."""
         if not sessions:
@@ -75,13 +95,10 @@ class SessionLocks:
         rows = connection.execute(self._find, {"sessions": sorted(sessions)})
         return {row.session: _locked(row) for row in rows}
 
-    def create(self, connection: Connection, new: list[Locked]) -> dict[str, Locked]:
-        """Makes sessions that did not exist when they were looked for, unless another has made them since."""
-        if not new:
-            return {}
-        new.sort(key=lambda session: session.session)
-        connection.execute(self._insert_new, [_row(session) for session in new])
-        return self.lock(connection, [session.session for session in new])
+    def _keys(self, connection: Connection, sessions: Collection[str]) -> dict[str, int]:
+        """The keys of those of the sessions that exist."""
+        rows = connection.execute(self._key, {"sessions": sorted(sessions)})
+        return {row.session: row.session_key for row in rows}
 
     def write(self, connection: Connection, sessions: Collection[Locked]) -> None:
         """Writes back what the batch has changed."""

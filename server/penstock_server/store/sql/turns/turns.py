@@ -134,6 +134,7 @@ class SqlTurns:
         endings = [each for each in writes if isinstance(each, Ending)]
         withdrawals = [each for each in writes if isinstance(each, Withdrawal)]
         batch = self._acceptances.claim(connection, acceptances, repeated=repeated)
+        self._acceptances.make_sessions(connection, acceptances, batch)
         sessions = self._session_locks.lock(connection, _named(batch.undecided(acceptances), endings, withdrawals))
         interrupted = self._acceptances.interrupted(connection, acceptances, batch, sessions)
         runs = self._run_locks.lock(connection, interrupted | _executed(starts, endings))
