@@ -1,13 +1,14 @@
 """Answers that come before the work is done: 202, and where to ask later how it stands (RFC 9110 §15.3.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from penstock_bridge.binding import FieldPath, InvalidBinding, bindings, scalar_field
+from penstock_bridge.binding import InvalidBinding, bindings, scalar_field
 from penstock_bridge.methods import Method
 from penstock_bridge.templates import Template
 
@@ -19,18 +20,16 @@ LOCATION = "Location"
 class Deferral:
     """How a method is asked to answer at once, and where the rest is told."""
 
-    when: FieldPath
+    when: str
     """The field of the request by which callers ask for it."""
+    asked: Callable[[Any], bool]
+    """Whether a request asks for it."""
     template: Template
     """The path that tells later how the work stands; fields of the response fill it."""
 
-    def asked(self, request: Any) -> bool:
-        """Whether this request asks for it."""
-        return bool(_value(request, self.when))
-
     def location(self, response: Any) -> str:
         """The path, below the base path, that tells how the work of this response stands."""
-        return self.template.fill([_value(response, variable.field) for variable in self.template.variables])
+        return self.template.fill([reduce(getattr, variable.field, response) for variable in self.template.variables])
 
 
 def deferral(method: Method, methods: Mapping[str, Method]) -> Deferral | None:
@@ -47,11 +46,11 @@ def deferral(method: Method, methods: Mapping[str, Method]) -> Deferral | None:
         return None
     if method.streams:
         raise InvalidBinding(f"{method.path}: deferral is for unary methods")
-    when = tuple(option.when.split("."))
     shown = f"{method.path}: deferral.when"
-    if scalar_field(method.input, when, shown).type != FieldDescriptor.TYPE_BOOL:
+    if scalar_field(method.input, tuple(option.when.split(".")), shown).type != FieldDescriptor.TYPE_BOOL:
         raise InvalidBinding(f"{shown}: {option.when} is no bool")
-    return Deferral(when=when, template=_location(method, option.then, methods))
+    template = _location(method, option.then, methods)
+    return Deferral(when=option.when, asked=attrgetter(option.when), template=template)
 
 
 def _location(method: Method, then: str, methods: Mapping[str, Method]) -> Template:
@@ -70,7 +69,3 @@ def _location(method: Method, then: str, methods: Mapping[str, Method]) -> Templ
         if field.type != FieldDescriptor.TYPE_STRING:
             raise InvalidBinding(f"{shown}: {name} is no string")
     return template
-
-
-def _value(message: Any, path: FieldPath) -> Any:
-    return reduce(getattr, path, message)

@@ -123,7 +123,7 @@ class Operations:
 
     def _deferred(self, binding: Binding, deferral: Deferral) -> Schema:
         return {
-            "description": f"The call asked for `{'.'.join(deferral.when)}`: the work goes on.",
+            "description": f"The call asked for `{deferral.when}`: the work goes on.",
             "headers": _headers([LOCATION, *_returned_headers(binding.method)]),
             "content": {JSON: {"schema": self._schemas.message(binding.method.output)}},
         }

@@ -15,7 +15,7 @@ from penstock_server.errors import InvalidRequest
 from penstock_server.flows.flow import JsonSchema
 from penstock_server.flows.results import jsonable
 from penstock_server.flows.schemas import UnsupportedHint, adapter, modern, schema_of, typed_dict
-from penstock_server.flows.uservalidators import has_user_code
+from penstock_server.flows.uservalidators import has_user_code, may_fetch
 from penstock_server.flows.violations import violations
 
 MISSING: Any = object()
@@ -41,6 +41,7 @@ class Inputs:
         names: the inputs, in the order of their declaration.
         schema: the JSON Schema of the object that holds them.
         has_user_code: whether `bind` may execute code of the flow, such as a validator, which may block.
+        may_fetch: whether a value may be an address whose content `bind` needs.
     """
 
     def __init__(self, inputs: Sequence[Input], *, others: bool = False) -> None:
@@ -58,6 +59,7 @@ class Inputs:
         self.names = tuple(each.name for each in inputs)
         self.schema: JsonSchema = _schema(adapted, inputs)
         self.has_user_code = has_user_code(adapted)
+        self.may_fetch = self.has_user_code or may_fetch(adapted)
         self._validate: Callable[..., dict[str, object]] = adapted.validator.validate_json
         self._defaults = {each.name: each.default for each in inputs if each.default is not MISSING}
         self._copied = tuple(name for name, default in self._defaults.items() if _is_mutable_json(default))

@@ -36,6 +36,8 @@ class Intake:
 
     async def arguments(self, values: Mapping[str, object]) -> dict[str, object]:
         """See `Flow.arguments`."""
+        if not self._inputs.may_fetch:
+            return self._inputs.bind(values)
         supply = Supply(self._settings.media_bytes_max)
         token = current_supply.set(supply)
         try:

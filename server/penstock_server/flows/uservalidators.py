@@ -1,4 +1,4 @@
-"""Whether checking a value executes code of the user's: validators, constructors, `__post_init__` and the like."""
+"""What checking a value executes: code of the user's (validators, constructors and the like), or ours that fetches."""
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, EnumMeta
@@ -17,6 +17,16 @@ def has_user_code(adapted: TypeAdapter[Any]) -> bool:
     that pydantic checks in Python itself (paths, URLs); never the other way round.
     """
     return not _is_core(adapted.core_schema)
+
+
+def may_fetch(adapted: TypeAdapter[Any]) -> bool:
+    """Whether validating JSON with this adapter may need what lies at an address, unless code of the user's says so."""
+    return _makes_media(adapted.core_schema)
+
+
+def _makes_media(schema: Any) -> bool:
+    is_media = schema["type"].startswith("function-") and schema["function"]["function"] in VALIDATORS
+    return is_media or any(map(_makes_media, _inner(schema)))
 
 
 def _is_core(schema: Any) -> bool:

@@ -1,8 +1,8 @@
 """The caller's side of a call in process: `grpc.aio` calls without a transport.
 
 The handler runs in a task and a context of its own, as it would behind a socket. Messages are copied, so that neither
-side sees what the other does to its own afterwards; but what a handler yields it has given away. A stream hands a
-message over only when the reader asks for it.
+side sees what the other does to its own afterwards; but what a handler returns or yields it has given away. A stream
+hands a message over only when the reader asks for it.
 """
 
 from __future__ import annotations
@@ -188,8 +188,7 @@ class UnaryCall(InProcessCall, grpc.aio.UnaryUnaryCall[Any, Any]):
         return self._response
 
     async def _serve(self) -> None:
-        response = await self._behaviour(self._request, self._context)
-        self._response = copy(response)
+        self._response = await self._behaviour(self._request, self._context)
         self._end(self._context.outcome())
 
 

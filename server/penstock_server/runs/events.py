@@ -12,7 +12,13 @@ from penstock_server.flows.flow import NodeRecord
 
 
 class RunStatus(IntEnum):
-    """How a run stands; names and numbers are those of `penstock.v1.Run.Status`."""
+    """How a run stands; names and numbers are those of `penstock.v1.Run.Status`.
+
+    Attributes:
+        terminal: whether a run stays in this status for good.
+    """
+
+    terminal: bool
 
     QUEUED = 1
     RUNNING = 2
@@ -21,10 +27,8 @@ class RunStatus(IntEnum):
     CANCELED = 5
     INTERRUPTED = 6
 
-    @property
-    def terminal(self) -> bool:
-        """Whether a run stays in this status for good."""
-        return self >= RunStatus.SUCCEEDED
+    def __init__(self, number: int) -> None:
+        self.terminal = number not in (1, 2)
 
 
 class OnBusy(IntEnum):

@@ -49,8 +49,6 @@ class Executor:
         """Lets a run execute, beginning with the next pass of the event loop."""
         run.status = RunStatus.RUNNING
         run.task = self._loop.create_task(self._execute(run, flow, arguments), context=contextvars.Context())
-        # A callback of the task, because a task that is cancelled before its first step never enters its body.
-        run.task.add_done_callback(lambda _: self._look(run))
 
     def end(self, run: Run, status: RunStatus, error: Failure) -> bool:
         """Ends a run before its time, whether it executes or waits. False where its end is decided already.
@@ -60,8 +58,7 @@ class Executor:
         """
         if not run.decide(status, error):
             return False
-        if run.task is not None:
-            run.task.cancel()
+        self._cancel(run)
         self._tasks.start(self._end(run) if status is RunStatus.INTERRUPTED else self._end_at_rest(run))
         return True
 
@@ -74,15 +71,24 @@ class Executor:
         error = RunInterrupted("the run was taken over by another instance, or erased", metadata={"run": run.run})
         if run.decide(RunStatus.INTERRUPTED, error):
             logger.warning("run %s is not this instance's any more", run.run)
-            if run.task is not None:
-                run.task.cancel()
+            self._cancel(run)
             self._tasks.start(self._follow_owner(run))
+
+    def _cancel(self, run: Run) -> None:
+        """Asks the flow to end, if it executes."""
+        if run.task is not None:
+            run.task.cancel()
+            # A task that is cancelled before its first step never enters its body.
+            run.task.add_done_callback(lambda _: self._rest(run))
 
     async def _execute(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> None:
         current_call.set(Call(run.run, run.spec.flow, run.command.session, run.command.user))
         try:
             run.started()
-            run.outputs = await flow.execute(await self._with_history(run, flow, arguments), run)
+            if run.accepted is not None and run.accepted.rounds:
+                rounds = keeping.history(run.spec, run.accepted.rounds)
+                arguments = await flow.arguments({**run.command.inputs, run.spec.chat_history: rounds})
+            run.outputs = await flow.execute(arguments, run)
             decided = run.decide(RunStatus.SUCCEEDED)
         except asyncio.CancelledError:
             # Where somebody asked for it, `end` has said why already. Else the flow's own code cancelled its task.
@@ -99,12 +105,12 @@ class Executor:
             decided = run.decide(RunStatus.FAILED, error)
         if decided:
             await self._end(run)
+        self._rest(run)
 
-    async def _with_history(self, run: Run, flow: Flow, arguments: Mapping[str, object]) -> Mapping[str, object]:
-        if run.accepted is None or not run.accepted.rounds:
-            return arguments
-        rounds = keeping.history(run.spec, run.accepted.rounds)
-        return await flow.arguments({**run.command.inputs, run.spec.chat_history: rounds})
+    def _rest(self, run: Run) -> None:
+        """The flow has come to rest."""
+        run.task = None
+        self._look(run)
 
     async def _end_at_rest(self, run: Run) -> None:
         if run.task is not None:
@@ -157,7 +163,7 @@ class Executor:
 
     def _look(self, run: Run) -> None:
         told = run.status.terminal or run.log.ended
-        if told and (run.task is None or run.task.done()):
+        if told and run.task is None:
             self._rested(run)
 
 

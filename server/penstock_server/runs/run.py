@@ -98,6 +98,7 @@ class Run:
         self.start_time: datetime | None = None
         self.end_time: datetime | None = None
         self.task: asyncio.Task[None] | None = None
+        """Executes the flow, until that has come to rest."""
         self.accepted: Accepted | None = None
         """What the store says of the run; None where it is not stored."""
         self.followers = 0
@@ -112,12 +113,12 @@ class Run:
     @property
     def input_tokens(self) -> int:
         """What went into the models of all nodes."""
-        return sum(node.input_tokens for node in self.nodes)
+        return sum([node.input_tokens for node in self.nodes])
 
     @property
     def output_tokens(self) -> int:
         """What the models of all nodes produced."""
-        return sum(node.output_tokens for node in self.nodes)
+        return sum([node.output_tokens for node in self.nodes])
 
     @property
     def kept(self) -> bool:

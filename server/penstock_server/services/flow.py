@@ -50,7 +50,9 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         if not request.flow:
             raise InvalidRequest.of([("flow", "is required")])
         name = self._runs.flow(request.flow).spec.flow
-        return next(message for message in self._flows if message.flow == name)
+        answer = flow_pb2.Flow()
+        answer.CopyFrom(next(message for message in self._flows if message.flow == name))
+        return answer
 
     async def Invoke(self, request: flow_pb2.InvokeRequest, context: Context) -> run_pb2.Run:
         """Executes a flow and answers when it ends, or at once."""
