@@ -69,8 +69,8 @@ class EventLog:
         self._bytes = 0
         """How many bytes all events had."""
         self._stored_bytes = 0
-        self._full_bytes: float = inf
-        """At so many bytes the flow has to wait."""
+        self._full_bytes: float = window_bytes if self._kept else inf
+        """At so many bytes the flow has to wait (`_bound`)."""
         self._readers: list[Reader] = []
         self._room: asyncio.Future[None] | None = None
         self._unread_until: float = inf
@@ -87,7 +87,6 @@ class EventLog:
         self.reserved = reserved if self._kept else maxsize
         self.ended = False
         """Whether nothing more is to come."""
-        self._bound()
 
     def append(self, event: Event, size_bytes: int = EVENT_OVERHEAD_BYTES) -> bool:
         """Numbers the event, keeps it for the readers and for the store, and wakes them.

@@ -23,6 +23,7 @@ from penstock_server.store.records import Idempotency
 Context = Any  # grpc.aio.ServicerContext, or the in-process one
 
 _LIST_FLOWS = "ListFlows"
+_ON_BUSY = {flow_pb2.InvokeOptions.ON_BUSY_UNSPECIFIED: OnBusy.QUEUE, **{each.value: each for each in OnBusy}}
 
 
 class FlowService(flow_pb2_grpc.FlowServiceServicer):
@@ -134,10 +135,10 @@ def _idempotency(request: flow_pb2.InvokeRequest, sent: metadata.Metadata) -> Id
 
 
 def _on_busy(asked: int) -> OnBusy:
-    try:
-        return OnBusy(asked or OnBusy.QUEUE)
-    except ValueError:
-        raise InvalidRequest.of([("options.onBusy", "is none of QUEUE, REJECT and INTERRUPT")]) from None
+    policy = _ON_BUSY.get(asked)
+    if policy is None:
+        raise InvalidRequest.of([("options.onBusy", "is none of QUEUE, REJECT and INTERRUPT")])
+    return policy
 
 
 def _on_disconnect(options: flow_pb2.InvokeOptions, *, may_resume: bool) -> OnDisconnect:
