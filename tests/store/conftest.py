@@ -49,6 +49,13 @@ def server(request: pytest.FixtureRequest, database: str) -> DatabaseServer | No
     return request.getfixturevalue(SERVERS[database]) if database in SERVERS else None
 
 
+@pytest.fixture(params=[MariaDb, PostgreSql])
+def own_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """A server that the test may hurt."""
+    with running(request.param) as server:
+        yield server
+
+
 @pytest.fixture
 def empty_url(server: DatabaseServer | None, tmp_path: Path) -> str:
     """The address of a database that holds nothing yet."""

@@ -3,22 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 
 import pytest
-from tests.databases import DatabaseServer, MariaDb, PostgreSql, running
+from tests.databases import DatabaseServer, PostgreSql, running
 from tests.store.numbers import PATIENCE_S, TIMEOUT_S, count, fails, healed, numbers, opened
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.errors import StoreError
 from penstock_server.store.sql.database import Changes, Database
-
-
-@pytest.fixture(params=[MariaDb, PostgreSql])
-def own_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
-    """A server that the test may hurt."""
-    with running(request.param) as server:
-        yield server
 
 
 async def test_a_server_that_died_fails_calls_at_once_and_is_used_again_when_it_is_back(

@@ -1,24 +1,17 @@
 """Groups of writes on servers that die: which of the writes may have been committed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import Connection
-from tests.databases import DatabaseServer, MariaDb, PostgreSql, running
+from tests.databases import DatabaseServer
 from tests.store.numbers import PATIENCE_S, count, numbers, opened, touch
 
 from penstock_server.errors import StoreUnavailable
 from penstock_server.store.sql.turns.groupcommit import RETRY_PAUSE_S, GroupCommit
 
 TRIED_S = 4 * RETRY_PAUSE_S
-
-
-@pytest.fixture(params=[MariaDb, PostgreSql])
-def own_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
-    """A server that the test may hurt."""
-    with running(request.param) as server:
-        yield server
 
 
 def _dies_while_writing(kill: Callable[[], None], connection: Connection) -> None:
