@@ -35,5 +35,5 @@ def acknowledging_early(
 
 
 if __name__ == "__main__":
-    GroupCommit._commit = acknowledging_early(COMMIT_DELAY_S)  # type: ignore[method-assign]
+    GroupCommit._commit = acknowledging_early(COMMIT_DELAY_S)  # type: ignore[assignment]
     main()

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection
 
-from penstock_server.store.sql.database import Database
-from penstock_server.store.sql.turns.groupcommit import IDLE_PASS_S, OTHERS_FIRST_S, GroupCommit
+from penstock_server.errors import StoreUnavailable
+from penstock_server.store.sql.database import Database, Work
+from penstock_server.store.sql.turns.groupcommit import IDLE_PASS_S, OTHERS_FIRST_S, RETRY_PAUSE_S, GroupCommit
 
 PATIENCE_S = 10.0
 WORK_S = 20 * IDLE_PASS_S
@@ -65,3 +67,27 @@ async def test_a_write_that_comes_just_as_a_group_is_done_is_made_too(db: Databa
     first.when_over(lambda outcome: loop.call_soon(submit, passes))
     assert await first.committed == 1
     assert await asyncio.wait_for(later, PATIENCE_S / 2) == 2
+
+
+class Late:
+    """A database that gives each write up, and may begin it later all the same."""
+
+    def __init__(self, db: Database) -> None:
+        self.writers_max = db.writers_max
+        self.given_up: list[Work[Any]] = []
+
+    async def write(self, work: Work[Any]) -> Any:
+        self.given_up.append(work)
+        raise StoreUnavailable("it has taken too long")
+
+
+async def test_what_was_given_up_before_it_began_is_not_begun_later(db: Database) -> None:
+    late = Late(db)
+    groups = Groups(cast("Database", late))
+    with pytest.raises(StoreUnavailable):
+        await groups.commits.submit(1, patience_s=RETRY_PAUSE_S / 2, tried_s=RETRY_PAUSE_S / 2).committed
+    for work in late.given_up:
+        with pytest.raises(StoreUnavailable):
+            await db.write(work)
+    assert late.given_up
+    assert groups.sizes == []

@@ -113,12 +113,16 @@ class _Transaction(Generic[W, R]):
         """Whether anything was written. Otherwise none of the writes can be to blame."""
         self.unsure = False
         """Whether it may have been committed, if the database does not say so."""
+        self.given_up = False
+        """Whether it is not to begin any more. A cancelled wait for a connection may still come to one (`wait_for`)."""
         self._group = group
         self._writes = writes
         self._repeated = repeated
 
     def write(self, connection: Connection) -> Sequence[R | Failure]:
         """Makes the writes. What fails here is not committed; what has returned may be."""
+        if self.given_up:
+            raise StoreUnavailable(NO_ANSWER.message)
         self.begun = self.unsure = True
         try:
             return self._group(connection, self._writes, self._repeated)
@@ -245,6 +249,7 @@ class GroupCommit(Generic[W, R]):
     ) -> None:
         now = self._loop.time()
         self._failure = failure
+        transaction.given_up = True
         for each in group:
             each.unsure = each.unsure or transaction.unsure
             if now >= each.tried_until:
