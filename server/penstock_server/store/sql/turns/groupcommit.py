@@ -201,7 +201,8 @@ class GroupCommit(Generic[W, R]):
     async def _write_group(self, group: Sequence[Pending[W, R]]) -> None:
         if not group:
             return
-        transaction = self._transaction(group)
+        writes, repeated = [each.write for each in group], any(each.unsure for each in group)
+        transaction = _Transaction(self._group, writes, repeated=repeated)
         try:
             await self._commit(group, transaction)
         except StoreUnavailable as failure:
@@ -232,9 +233,6 @@ class GroupCommit(Generic[W, R]):
             else:
                 pending.over(self._too_late())
         return group
-
-    def _transaction(self, group: Sequence[Pending[W, R]]) -> _Transaction[W, R]:
-        return _Transaction(self._group, [each.write for each in group], repeated=any(each.unsure for each in group))
 
     async def _commit(self, group: Sequence[Pending[W, R]], transaction: _Transaction[W, R]) -> None:
         self._begun = self._loop.time()
@@ -279,13 +277,7 @@ class GroupCommit(Generic[W, R]):
             group[0].over(error)
             return
         for each in group:
-            transaction = self._transaction([each])
-            try:
-                await self._commit([each], transaction)
-            except StoreUnavailable as failure:
-                await self._try_again([each], transaction, failure)
-            except Exception as own:
-                await self._one_by_one([each], own)
+            await self._write_group([each])
 
     def _check_patience(self) -> None:
         now = self._loop.time()
