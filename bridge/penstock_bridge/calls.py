@@ -173,14 +173,22 @@ def _begin(start: Rpc, message: Message, passed: metadata.Metadata, timeout_s: f
 async def _accepted(stream: Any) -> tuple[list[Header], Any]:
     """Waits until the server has accepted a streaming call.
 
+    Metadata that tells nothing may be that of a refusal, whose status comes with the first read. It may also be that of
+    a stream that was accepted and has ended already: grpc.aio then has no initial metadata, but the trailing metadata
+    name the run.
+
     Returns:
-        The headers of the answer, and the first message where one had to be awaited: metadata that tells nothing may
-        be that of a refusal, whose status comes with the first read.
+        The headers of the answer, and the first message where one had to be awaited.
     """
     try:
         returned = metadata.response_headers(await stream.initial_metadata())
-        return returned, (None if returned else await stream.read())
+        if returned:
+            return returned, None
+        first = await stream.read()
+        return (metadata.response_headers(await stream.trailing_metadata()) if first is EOF else returned), first
     except grpc.aio.AioRpcError as error:
+        if metadata.accepted(error.trailing_metadata()):
+            return metadata.response_headers(error.trailing_metadata()), None  # the next read fails in the same way
         raise from_rpc(error) from None
     except asyncio.CancelledError:
         raise _cancelled() from None

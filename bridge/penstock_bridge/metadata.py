@@ -11,9 +11,11 @@ from penstock_bridge.errors import Header, Problem, headers_too_large, invalid_r
 PASSED_ON = ("Authorization", "Chat-Session-Id", "Chat-User-Id", "Idempotency-Key", "traceparent", "tracestate")
 """Request headers that reach the server."""
 
+_RUN_ID = "penstock-run-id"
+
 RETURNED = {
     "chat-session-id": "Chat-Session-Id",
-    "penstock-run-id": "Penstock-Run-Id",
+    _RUN_ID: "Penstock-Run-Id",
     "penstock-trace-id": "Penstock-Trace-Id",
 }
 """Response metadata that reaches the caller, and the headers that it becomes."""
@@ -60,6 +62,11 @@ def response_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> list
         if name is not None and isinstance(value, str) and value.isascii() and value.isprintable():
             headers.append((name, value))
     return headers
+
+
+def accepted(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Whether the server's metadata names a run, which only a call that was accepted has."""
+    return any(key == _RUN_ID for key, _ in metadata or ())
 
 
 def timeout_s(value: str | None) -> float | None:

@@ -10,6 +10,9 @@ from penstock_server.errors import InvalidRequest
 Metadata = Mapping[str, str | bytes | tuple[str | bytes, ...]]
 """The metadata of a call by name; a name that is given several times has all its values."""
 
+Pairs = tuple[tuple[str, str], ...]
+"""Metadata as gRPC takes it."""
+
 AUTHORIZATION = "authorization"
 SESSION_ID = "chat-session-id"
 USER_ID = "chat-user-id"

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,35 +113,38 @@ class Scripted(flow_pb2_grpc.FlowServiceServicer, run_pb2_grpc.RunServiceService
 
 async def tell_hello(request: Any, context: Any) -> AsyncIterator[flow_pb2.InvokeStreamResponse]:
     """What an unscripted stream says: three entries shown or not by the view, and the end."""
-    await context.send_initial_metadata(ACCEPTED)
-    simple = request.view == run_pb2.SIMPLE
+    await accept(context)
+    for message in hello(simple=request.view == run_pb2.SIMPLE):
+        yield message
+
+
+async def tell_rest(request: Any, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
+    """What an unscripted WatchRun says: the same run, behind the entry that is named, and its end in any case."""
+    await accept(context)
+    for message in hello(simple=request.view == run_pb2.SIMPLE):
+        events = [e for e in message.events if e.sequence > request.after_sequence or e.HasField("run_finished")]
+        if events:
+            yield run_pb2.WatchRunResponse(events=events)
+
+
+def hello(*, simple: bool) -> Iterator[flow_pb2.InvokeStreamResponse]:
     if not simple:
         yield batch(started(1), run_pb2.RunEvent(sequence=2, node_started=run_pb2.NodeStarted(node="ask")))
     yield batch(delta(3, answer="Hel"), delta(4, answer="lo"))
     yield batch(finished(5))
 
 
-async def tell_rest(request: Any, context: Any) -> AsyncIterator[run_pb2.WatchRunResponse]:
-    """What an unscripted WatchRun says: the same run, behind the entry that is named, and its end in any case."""
-    await context.send_initial_metadata(ACCEPTED)
-    async for message in tell_hello(request, _Accepted()):
-        events = [e for e in message.events if e.sequence > request.after_sequence or e.HasField("run_finished")]
-        if events:
-            yield run_pb2.WatchRunResponse(events=events)
-
-
-class _Accepted:
-    """A context whose metadata has been sent."""
-
-    async def send_initial_metadata(self, metadata: Any) -> None:
-        return None
-
-
 async def fail(context: Any, status: Status) -> None:
     """Ends a call as the server's interceptor does."""
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    details = ((STATUS_DETAILS_KEY, status.SerializeToString()),)
-    await context.abort(code, status.message, trailing_metadata=details)
+    details = (STATUS_DETAILS_KEY, status.SerializeToString())
+    await context.abort(code, status.message, trailing_metadata=(details, *context.trailing_metadata()))
+
+
+async def accept(context: Any) -> None:
+    """Accepts a streaming call as the server does."""
+    await context.send_initial_metadata(ACCEPTED)
+    context.set_trailing_metadata(ACCEPTED)
 
 
 def batch(*events: run_pb2.RunEvent) -> flow_pb2.InvokeStreamResponse:
@@ -172,7 +175,7 @@ class Speak:
 
     RUN, SESSION, TOKEN, ACCEPTED = RUN, SESSION, TOKEN, ACCEPTED
     batch, watched, started, delta = map(staticmethod, (batch, watched, started, delta))
-    finished, fail = map(staticmethod, (finished, fail))
+    finished, accept, fail = map(staticmethod, (finished, accept, fail))
 
 
 @pytest.fixture

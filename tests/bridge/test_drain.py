@@ -64,7 +64,7 @@ async def test_a_draining_bridge_is_alive_and_not_ready(bridge, server, dial):
 
 async def test_stopping_ends_calls_and_connections(bridge, server, dial, speak):
     async def endless(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await asyncio.sleep(3600)
         yield None
 

@@ -56,7 +56,7 @@ async def test_a_client_that_reads_nothing_holds_little_and_is_dropped(start_bri
 
     async def flood(request, context):
         nonlocal produced
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         while True:
             produced += 1
             yield speak.batch(speak.delta(produced, answer="x" * 1000))
@@ -80,7 +80,7 @@ async def test_a_client_that_reads_nothing_is_looked_at_no_more_often_than_it_wo
     monkeypatch.setattr(Outlet, "_tick", lambda outlet: (ticks.append(outlet), tick(outlet)))
 
     async def flood(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         for number in range(1, 2000):
             yield speak.batch(speak.delta(number, answer="x" * 1000))
 
@@ -95,7 +95,7 @@ async def test_a_client_that_reads_nothing_is_looked_at_no_more_often_than_it_wo
 
 async def test_a_slow_client_loses_nothing(start_bridge, server, dial, speak):
     async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         for number in range(1, 301):
             yield speak.batch(speak.delta(number, answer="x" * 1000))
         yield speak.batch(speak.finished(301))
@@ -114,7 +114,7 @@ async def test_a_slow_client_loses_nothing(start_bridge, server, dial, speak):
 
 async def test_a_client_may_take_longer_for_a_large_event_than_for_a_piece_of_it(start_bridge, server, dial, speak):
     async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(1, answer="x" * 3_000_000))
         yield speak.batch(speak.finished(2))
 

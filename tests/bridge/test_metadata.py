@@ -88,7 +88,7 @@ async def test_a_deadline_that_passes_is_504(bridge, server, web, reason_of):
 
 async def test_an_error_carries_session_and_run_wherever_the_server_named_them(bridge, server, web, speak):
     async def initially(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await speak.fail(context, wire.build(Code.UNKNOWN, "FLOW_FAILED", "The flow failed"))
 
     async def finally_(request, context):

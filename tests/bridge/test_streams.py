@@ -94,7 +94,7 @@ async def test_the_status_line_waits_for_acceptance_and_not_for_the_first_event(
 
     async def slowly(request, context):
         await accepted.wait()
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await told.wait()
         yield speak.batch(speak.delta(1, answer="x"))
         yield speak.batch(speak.finished(2))
@@ -115,7 +115,7 @@ async def test_an_error_after_acceptance_is_the_terminal_frame(bridge, server, w
     failure = wire.build(Code.UNKNOWN, "FLOW_FAILED", "The flow failed", metadata={"node": "ask"})
 
     async def break_down(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(2, answer="x"))
         yield speak.batch(speak.finished(3, run_pb2.Run.FAILED, failure))
         await speak.fail(context, failure)
@@ -134,23 +134,65 @@ async def test_an_error_after_acceptance_is_the_terminal_frame(bridge, server, w
 
 async def test_an_error_before_the_first_event_but_after_acceptance_is_a_frame(bridge, server, web, speak):
     async def break_down(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await speak.fail(context, wire.build(Code.CANCELLED, "RUN_CANCELED", "The run was cancelled"))
         yield speak.batch()
 
     server.stream = break_down
     async with web.post(bridge, "/", headers=accept(NDJSON)) as answer:
         assert answer.status == 200
+        assert answer.headers["Penstock-Run-Id"] == speak.RUN
         lines = [orjson.loads(line) for line in (await answer.text()).splitlines()]
     assert [(line["event"], line["id"]) for line in lines] == [("error", None)]
     assert lines[0]["data"]["error"]["code"] == 499
+
+
+async def test_acceptance_is_seen_where_the_status_overtakes_the_initial_metadata(bridge, server, web, speak):
+    # What grpc.aio shows of a stream whose status came before it read the initial metadata: no initial metadata.
+    async def break_down(request, context):
+        context.set_trailing_metadata(speak.ACCEPTED)
+        await speak.fail(context, wire.build(Code.UNKNOWN, "FLOW_FAILED", "The flow failed"))
+        yield speak.batch()
+
+    server.stream = break_down
+    async with web.post(bridge, "/", headers=accept(SSE)) as answer:
+        assert answer.status == 200
+        assert answer.headers["Chat-Session-Id"] == speak.SESSION
+        assert answer.headers["Penstock-Run-Id"] == speak.RUN
+        text = await answer.text()
+    assert text.startswith("event: error\ndata: ")
+    assert text.count("\n\n") == 1
+
+
+async def test_a_stream_that_ended_well_without_a_message_names_its_run(bridge, server, web, speak):
+    async def say_nothing(request, context):
+        context.set_trailing_metadata(speak.ACCEPTED)
+        for message in ():
+            yield message
+
+    server.stream = say_nothing
+    async with web.post(bridge, "/", headers=accept(SSE)) as answer:
+        assert answer.status == 200
+        assert answer.headers["Penstock-Run-Id"] == speak.RUN
+
+
+async def test_a_refusal_that_names_its_session_is_not_taken_for_acceptance(bridge, server, web, speak, reason_of):
+    async def refuse(request, context):
+        context.set_trailing_metadata(speak.ACCEPTED[:1])
+        await speak.fail(context, wire.build(Code.ABORTED, "SESSION_BUSY", "The session is busy"))
+        yield speak.batch()
+
+    server.stream = refuse
+    async with web.post(bridge, "/", headers=accept(SSE)) as answer:
+        assert answer.headers["Chat-Session-Id"] == speak.SESSION
+        assert (answer.status, reason_of(await answer.json())[2]) == (409, "SESSION_BUSY")
 
 
 async def test_a_watched_runs_failure_is_told_though_the_call_ends_well(bridge, server, web, speak):
     failure = wire.build(Code.UNKNOWN, "FLOW_FAILED", "The flow failed")
 
     async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.finished(3, run_pb2.Run.FAILED, failure))
 
     server.stream = told
@@ -162,7 +204,7 @@ async def test_each_event_leaves_at_once(bridge, server, dial, speak):
     more = asyncio.Event()
 
     async def steps(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         for number in (1, 2, 3):
             yield speak.batch(speak.delta(number, answer=str(number)))
             await more.wait()
@@ -182,7 +224,7 @@ async def test_each_event_leaves_at_once(bridge, server, dial, speak):
 
 async def test_the_events_of_a_message_leave_in_one_chunk(bridge, server, dial, speak):
     async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(*(speak.delta(number, answer="x") for number in range(1, 11)))
         yield speak.batch(speak.finished(11))
 
@@ -196,7 +238,7 @@ async def test_the_events_of_a_message_leave_in_one_chunk(bridge, server, dial, 
 
 async def test_silence_is_filled_with_pings_on_sse_alone(start_bridge, server, web, speak):
     async def silent(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await asyncio.sleep(0.5)
         yield speak.batch(speak.finished(1))
 
@@ -212,7 +254,7 @@ async def test_silence_is_filled_with_pings_on_sse_alone(start_bridge, server, w
 
 async def test_a_stream_that_talks_gets_no_pings(start_bridge, server, web, speak):
     async def talk(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         for number in range(1, 21):
             yield speak.batch(speak.delta(number, answer="x"))
             await asyncio.sleep(0.03)
@@ -247,7 +289,7 @@ async def test_a_server_that_dies_cuts_the_stream_of_a_run(media_type, start_bri
     await dying.start()
 
     async def last_words(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(1, answer="x"))
         await asyncio.sleep(3600)
 
@@ -268,7 +310,7 @@ async def test_an_entry_that_json_cannot_say_ends_the_stream_with_a_defect(bridg
     impossible.output_delta.outputs.fields["a"].number_value = float("nan")
 
     async def told(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(1, answer="x"))
         yield speak.batch(impossible)
         yield speak.batch(speak.finished(3))
@@ -282,7 +324,7 @@ async def test_an_entry_that_json_cannot_say_ends_the_stream_with_a_defect(bridg
 
 async def test_a_channel_that_is_closed_under_its_calls_cuts_them(server, web, speak):
     async def endless(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(1, answer="x"))
         await asyncio.sleep(3600)
 

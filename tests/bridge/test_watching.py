@@ -91,12 +91,12 @@ async def test_a_watched_run_ends_in_the_bytes_that_its_caller_got(
     bridge, server, web, speak, query, status, error, http
 ):
     async def called(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.batch(speak.delta(2, answer="x"), speak.finished(3, status, error))
         await speak.fail(context, error)
 
     async def watched(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.watched(speak.delta(2, answer="x"), speak.finished(3, status, error))
 
     server.stream, server.watch = called, watched
@@ -113,7 +113,7 @@ async def test_a_watched_run_ends_in_the_bytes_that_its_caller_got(
 @pytest.mark.parametrize("query", ["", "?view=SIMPLE"])
 async def test_what_was_lost_with_a_server_is_told_in_the_terminal_frame(bridge, server, web, speak, reason_of, query):
     async def watched(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.watched(speak.delta(2, answer="x"))
         yield speak.watched(speak.finished(9, run_pb2.Run.INTERRUPTED, INTERRUPTED, lost_after=2))
 
@@ -128,7 +128,7 @@ async def test_what_was_lost_with_a_server_is_told_in_the_terminal_frame(bridge,
 
 async def test_a_run_of_which_everything_was_lost_says_so(bridge, server, web, speak):
     async def watched(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.watched(speak.finished(9, run_pb2.Run.INTERRUPTED, INTERRUPTED, lost_after=0))
 
     server.watch = watched
@@ -138,7 +138,7 @@ async def test_a_run_of_which_everything_was_lost_says_so(bridge, server, web, s
 
 async def test_a_run_that_succeeded_is_done_even_if_the_stream_breaks_off_behind_its_end(bridge, server, web, speak):
     async def watched(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.watched(speak.finished(3))
         await speak.fail(context, wire.build(Code.UNAVAILABLE, "DRAINING", "Later"))
 
@@ -149,7 +149,7 @@ async def test_a_run_that_succeeded_is_done_even_if_the_stream_breaks_off_behind
 
 async def test_a_stream_that_never_told_the_runs_end_is_no_success(bridge, server, web, speak, reason_of):
     async def watched(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         yield speak.watched(speak.delta(1, answer="x"))
 
     server.watch = watched
@@ -179,7 +179,7 @@ async def test_a_run_that_says_nothing_yet_is_answered_at_once(bridge, server, d
     told = asyncio.Event()
 
     async def silent(request, context):
-        await context.send_initial_metadata(speak.ACCEPTED)
+        await speak.accept(context)
         await told.wait()
         yield speak.watched(speak.finished(8))
 

@@ -89,6 +89,14 @@ async def test_a_stream_tells_every_event_in_order(stub: Stub) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
+async def test_a_stream_names_its_run_before_the_first_message_and_again_with_the_status(stub: Stub) -> None:
+    call = stub.InvokeStream(request("tokens", n=1), metadata=METADATA)
+    initial = dict(await call.initial_metadata())
+    assert [response async for response in call]
+    assert dict(await call.trailing_metadata()) == initial
+    assert initial.keys() == {"chat-session-id", "penstock-run-id"}
+
+
 async def test_reading_past_the_end_gives_the_end(stub: Stub) -> None:
     call = stub.InvokeStream(request("tokens", n=1), metadata=METADATA)
     while await call.read() is not grpc.aio.EOF:

@@ -15,6 +15,7 @@ from penstock_server.runs.events import OnBusy, OnDisconnect
 from penstock_server.runs.following import Following
 from penstock_server.runs.run import InvokeCommand
 from penstock_server.runs.runs import Runs
+from penstock_server.services.acceptance import acknowledge, acknowledge_stream
 from penstock_server.services.messages import flow_message, run_message, write_events
 from penstock_server.services.pages import page_size, page_token, position
 from penstock_server.services.told import Told
@@ -59,7 +60,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         """Executes a flow and answers when it ends, or at once."""
         following = await self._accept(request, context, streams=False)
         try:
-            await _acknowledge(following, context)
+            await acknowledge(context, session=following.session, run=following.run)
             run = following.seen() if request.options.background else await following.end()
         finally:
             following.close()
@@ -78,7 +79,7 @@ class FlowService(flow_pb2_grpc.FlowServiceServicer):
         log = following.log(simple=request.view == run_pb2.SIMPLE)
         told = Told(self._write_timeout_s, log, lambda failure: self._runs.give_up(following, failure))
         try:
-            await _acknowledge(following, context)
+            await acknowledge_stream(context, session=following.session, run=following.run)
             async for events in told.batches():
                 yield write_events(events, flow_pb2.InvokeStreamResponse())
         finally:
@@ -151,7 +152,3 @@ def _on_disconnect(options: flow_pb2.InvokeOptions, *, may_resume: bool) -> OnDi
         return OnDisconnect(options.on_disconnect)
     except ValueError:
         raise InvalidRequest.of([("options.onDisconnect", "is neither CANCEL nor CONTINUE")]) from None
-
-
-async def _acknowledge(following: Following, context: Context) -> None:
-    await context.send_initial_metadata(((metadata.SESSION_ID, following.session), (metadata.RUN_ID, following.run)))

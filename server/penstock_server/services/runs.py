@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from penstock.v1 import run_pb2, run_pb2_grpc
-from penstock_server import metadata
 from penstock_server.errors import InvalidRequest
 from penstock_server.runs.runs import Runs
+from penstock_server.services.acceptance import acknowledge_stream
 from penstock_server.services.messages import run_head, run_message, write_events
 from penstock_server.services.pages import page_size, page_token, position
 from penstock_server.services.requests import required, scope, status
@@ -60,7 +60,7 @@ class RunService(run_pb2_grpc.RunServiceServicer):
         )
         told = Told(self._write_timeout_s, watch.log, lambda _: None)
         try:
-            await context.send_initial_metadata(((metadata.RUN_ID, run),))
+            await acknowledge_stream(context, run=run)
             async for events in told.batches():
                 yield write_events(events, run_pb2.WatchRunResponse())
         finally:

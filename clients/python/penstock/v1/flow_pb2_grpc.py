@@ -97,9 +97,9 @@ class FlowServiceServicer(object):
     def InvokeStream(self, request, context):
         """Executes a flow and tells the run's log while it grows.
 
-        The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
-        stream ends with `run_finished`, and then with the
-        status of the run: OK, or the error that Invoke would have answered with.
+        The initial metadata is sent once the run was accepted; the trailing metadata repeat it. A stream that was cut is
+        resumed by RunService.WatchRun. The stream ends with `run_finished`, and then with the status of the run: OK, or the
+        error that Invoke would have answered with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,9 +52,9 @@ class FlowServiceStub:
     InvokeStream: _grpc.UnaryStreamMultiCallable[_flow_pb2.InvokeRequest, _flow_pb2.InvokeStreamResponse]
     """Executes a flow and tells the run's log while it grows.
 
-    The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
-    stream ends with `run_finished`, and then with the
-    status of the run: OK, or the error that Invoke would have answered with.
+    The initial metadata is sent once the run was accepted; the trailing metadata repeat it. A stream that was cut is
+    resumed by RunService.WatchRun. The stream ends with `run_finished`, and then with the status of the run: OK, or the
+    error that Invoke would have answered with.
     """
 
 @_typing.type_check_only
@@ -80,9 +80,9 @@ class FlowServiceAsyncStub(FlowServiceStub):
     InvokeStream: _aio.UnaryStreamMultiCallable[_flow_pb2.InvokeRequest, _flow_pb2.InvokeStreamResponse]  # type: ignore[assignment]
     """Executes a flow and tells the run's log while it grows.
 
-    The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
-    stream ends with `run_finished`, and then with the
-    status of the run: OK, or the error that Invoke would have answered with.
+    The initial metadata is sent once the run was accepted; the trailing metadata repeat it. A stream that was cut is
+    resumed by RunService.WatchRun. The stream ends with `run_finished`, and then with the status of the run: OK, or the
+    error that Invoke would have answered with.
     """
 
 class FlowServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -129,9 +129,9 @@ class FlowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_flow_pb2.InvokeStreamResponse], _abc.AsyncIterator[_flow_pb2.InvokeStreamResponse]]:
         """Executes a flow and tells the run's log while it grows.
 
-        The initial metadata is sent once the run was accepted. A stream that was cut is resumed by RunService.WatchRun. The
-        stream ends with `run_finished`, and then with the
-        status of the run: OK, or the error that Invoke would have answered with.
+        The initial metadata is sent once the run was accepted; the trailing metadata repeat it. A stream that was cut is
+        resumed by RunService.WatchRun. The stream ends with `run_finished`, and then with the status of the run: OK, or the
+        error that Invoke would have answered with.
         """
 
 def add_FlowServiceServicer_to_server(servicer: FlowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
