@@ -19,6 +19,7 @@ from penstock_server.history.history import History
 from penstock_server.history.sweeper import Sweeper, SweepSettings
 from penstock_server.inprocess.channel import InProcessChannel
 from penstock_server.interceptors import Guard, Limits
+from penstock_server.listener import CannotListen, Listener
 from penstock_server.methods import REFLECTION_SERVICE, Methods, open_methods, schema_methods
 from penstock_server.runs.queue import QueueSettings
 from penstock_server.runs.runs import Runs, RunSettings
@@ -30,9 +31,6 @@ from penstock_server.telemetry import server_interceptors
 
 logger = logging.getLogger("penstock.server")
 
-WIRE_BYTES_FACTOR = 4
-"""gRPC itself refuses messages over this many times `message_bytes_max`, with a text of its own; what lies between gets
-our clear error."""
 STOP_GRACE_S = 1.0
 """How long calls may take to send their last status once the runs are over."""
 
@@ -83,7 +81,7 @@ class Server:
         public = probes | schema_methods() if config.schema_public else probes
         self._door = Door(self._methods, Authenticator(tokens), public=public, probes=probes)
         self._channels: list[InProcessChannel] = []
-        self._server: grpc.aio.Server | None = None
+        self._listener: Listener | None = None
         self.address = config.grpc
         """Where the server listens, with the port that it was given; known after `start`."""
 
@@ -102,8 +100,7 @@ class Server:
         except StoreUnavailable as failure:
             raise StartError(failure.message) from None
         if listen:
-            self._server = self._listening_server(share_port)
-            await self._server.start()
+            await self._listen(share_port)
         if self._sweeper is not None:
             self._sweeper.start()
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -134,8 +131,8 @@ class Server:
         """Drains, closes every connection, and lets go of the flows."""
         if not self._door.draining:
             await self.drain()
-        if self._server is not None:
-            await self._server.stop(STOP_GRACE_S)
+        if self._listener is not None:
+            await self._listener.stop(STOP_GRACE_S)
         for channel in self._channels:
             await channel.close(STOP_GRACE_S)
         for flow in self._flows:
@@ -148,8 +145,12 @@ class Server:
 
     def _register(self) -> Methods:
         config = self._config
-        limits = Limits(message_bytes_max=config.message_bytes_max, answer_bytes_max=config.answer_bytes_max)
-        methods = Methods(Guard(limits))
+        limits = Limits(
+            message_bytes_max=config.message_bytes_max,
+            answer_bytes_max=config.answer_bytes_max,
+            calls_max=config.calls_max,
+        )
+        methods = Methods(Guard(limits, probes=open_methods()))
         service = FlowService(self._flows, self._runs, config.write_timeout_s)
         flow_pb2_grpc.add_FlowServiceServicer_to_server(service, methods)  # type: ignore[arg-type]
         runs = RunService(self._runs, config.write_timeout_s)
@@ -161,27 +162,13 @@ class Server:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), methods)
         return methods
 
-    def _listening_server(self, share_port: bool) -> grpc.aio.Server:
-        config = self._config
-        server = grpc.aio.server(
-            interceptors=self._interceptors,
-            maximum_concurrent_rpcs=config.calls_max,
-            options=(
-                ("grpc.so_reuseport", int(share_port)),  # gRPC's default lets any second server share it unnoticed
-                ("grpc.max_receive_message_length", WIRE_BYTES_FACTOR * config.message_bytes_max),
-                ("grpc.max_metadata_size", config.metadata_bytes_max),
-                ("grpc.max_concurrent_streams", config.calls_max),
-                ("grpc.max_connection_idle_ms", int(config.connection_idle_s * 1000)),
-            ),
-        )
-        server.add_generic_rpc_handlers((self._door,))
+    async def _listen(self, share_port: bool) -> None:
+        self._listener = Listener(self._config, self._door, self._interceptors, share_port=share_port)
         try:
-            port = server.add_insecure_port(config.grpc)
-        except RuntimeError as error:
-            raise StartError(cannot_listen(config.grpc)) from error
-        if not config.grpc.startswith("unix:"):
-            self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
-        return server
+            await self._listener.start()
+        except CannotListen as error:
+            raise StartError(str(error)) from error
+        self.address = self._listener.address
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
         for service in ("", self._config.service, *self._methods.services):
@@ -194,12 +181,4 @@ def _sweep_settings(config: ServerConfig) -> SweepSettings:
         idempotency_window_s=config.idempotency_window_s,
         resume_window_s=config.resume_window_s,
         sweep_interval_s=config.sweep_interval_s,
-    )
-
-
-def cannot_listen(address: str) -> str:
-    """Why there is no server on an address, and what to do."""
-    return (
-        f"cannot listen on {address} for gRPC: is another server running there, or is the address not this machine's? "
-        "Choose another with --grpc HOST:PORT (port 0 takes a free one)"
     )

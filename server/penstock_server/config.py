@@ -51,7 +51,10 @@ class ServerConfig(BaseModel):
         description="The most metadata of a call, in bytes. gRPC itself refuses more than 16 KiB.",
     )
     calls_max: int = Field(
-        12_000, ge=1, description="How many gRPC calls may be open at once; above runs_max, so that probes get through."
+        12_000,
+        ge=1,
+        description="How many calls may be open at once, over gRPC and HTTP, in each process; more are refused "
+        "(TOO_MANY_RUNS). Probes are not counted.",
     )
     connection_idle_s: float = Field(
         600.0, gt=0, description="How long a gRPC connection without calls is kept, in seconds."

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from penstock.status import STATUS_DETAILS_KEY
 from penstock_server import errors
-from penstock_server.errors import Defect, Failure, InvalidRequest, MessageTooLarge, RunCanceled
+from penstock_server.errors import Defect, Failure, InvalidRequest, MessageTooLarge, RunCanceled, TooManyRuns
 from penstock_server.ids import new_id
 
 logger = logging.getLogger("penstock.server")
@@ -27,6 +27,33 @@ STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context = Any  # grpc.aio.ServicerContext, or the in-process one: the same interface, without a common base
 Handler = Any  # grpc.RpcMethodHandler: a unary or streaming behaviour with its serializer
+
+
+Place = AbstractContextManager[None]
+
+RETRY_AFTER_S = 1.0
+"""When a caller who finds no place is told to come again."""
+
+
+class Places:
+    """The places of calls that are open, as a context that a call takes part in.
+
+    Args:
+        places: how many there are.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._taken = 0
+
+    def __enter__(self) -> None:
+        if self._taken >= self._places:
+            text = f"as many calls are open as the service allows: {self._places} (calls_max)"
+            raise TooManyRuns(text, retry_after_s=RETRY_AFTER_S)
+        self._taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._taken -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +69,33 @@ class Limits:
 
     message_bytes_max: int
     answer_bytes_max: int
+    calls_max: int
+    """How many calls may be open at once, not counting probes."""
 
 
 class Guard:
-    """Wraps the handlers of services: reads requests within the limits, and turns failures into statuses."""
+    """Wraps the handlers of services: reads requests within the limits, and turns failures into statuses.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        probes: the methods that have a place in any case.
+    """
+
+    def __init__(self, limits: Limits, *, probes: frozenset[str]) -> None:
         self._limits = limits
+        self._probes = probes
+        self._places = Places(limits.calls_max)
 
     def handler(self, method: str, handler: Handler) -> Handler:
         """The handler of `method`, guarded. It takes bytes, as a socket brings them, or a message of this process."""
         read = self._reader(handler.request_deserializer)
+        place = nullcontext() if method in self._probes else self._places
         if handler.request_streaming:
-            stream = self._stream(method, handler.stream_stream, lambda requests: _read_all(requests, read))
+            stream = self._stream(method, handler.stream_stream, lambda requests: _read_all(requests, read), place)
             return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
         if handler.response_streaming:
-            stream = self._stream(method, handler.unary_stream, read)
+            stream = self._stream(method, handler.unary_stream, read, place)
             return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
-        unary = self._unary(method, handler.unary_unary, read)
+        unary = self._unary(method, handler.unary_unary, read, place)
         return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
     def _reader(self, deserialize: Callable[[bytes], Message]) -> Callable[[Any], Any]:
@@ -90,11 +126,16 @@ class Guard:
         return response
 
     def _unary(
-        self, method: str, behaviour: Callable[[Any, Context], Awaitable[Message]], read: Callable[[Any], Any]
+        self,
+        method: str,
+        behaviour: Callable[[Any, Context], Awaitable[Message]],
+        read: Callable[[Any], Any],
+        place: Place,
     ) -> Callable[..., Any]:
         async def unary(request: Any, context: Context) -> Message:
             try:
-                return self._sendable(await behaviour(read(request), context))
+                with place:
+                    return self._sendable(await behaviour(read(request), context))
             except BaseException as error:
                 await answer(error, method, context)
                 raise
@@ -104,18 +145,19 @@ class Guard:
         return unary
 
     def _stream(
-        self, method: str, behaviour: Callable[[Any, Context], Any], read: Callable[[Any], Any]
+        self, method: str, behaviour: Callable[[Any, Context], Any], read: Callable[[Any], Any], place: Place
     ) -> Callable[..., Any]:
         generates = inspect.isasyncgenfunction(behaviour)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Message]:
             try:
-                if not generates:  # it writes to the context by itself, as the health service's Watch does
-                    await behaviour(read(request), context)
-                    return
-                async with aclosing(behaviour(read(request), context)) as responses:
-                    async for response in responses:
-                        yield self._sendable(response)
+                with place:
+                    if not generates:  # it writes to the context by itself, as the health service's Watch does
+                        await behaviour(read(request), context)
+                        return
+                    async with aclosing(behaviour(read(request), context)) as responses:
+                        async for response in responses:
+                            yield self._sendable(response)
             except BaseException as error:
                 await answer(error, method, context)
                 raise

@@ -282,13 +282,15 @@ def test_a_port_in_use_is_named_and_what_to_do(service: Service, tmp_path: Path,
         assert f"{flag} HOST:PORT" in said
 
 
-def test_a_port_that_a_server_would_share_is_in_use_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_port_that_a_server_would_share_is_in_use_all_the_same(tmp_path: Path, count: str) -> None:
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         taken = f"127.0.0.1:{stranger.getsockname()[1]}"
-        said = refused("server", "workers:pid", "--grpc", taken, "--workers", "2", cwd=FLOWS)
+        data = str(tmp_path / count)
+        said = refused("server", "workers:pid", "--grpc", taken, "--workers", count, "--data", data, cwd=FLOWS)
     assert f"cannot listen on {taken} for gRPC" in said
 
 

@@ -14,6 +14,7 @@ import click
 
 from penstock.cli.pauses import ShortPauses
 from penstock.cli.ready import ReadyFile
+from penstock.cli.scheduling import calm_poller
 from penstock.secret import masked
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -41,14 +42,17 @@ class Announcement:
 Announce = Callable[[Announcement], None]
 
 
-def run(main: Main, *, insist: Insist | None = os._exit, name: str = "") -> None:
+def run(main: Main, *, insist: Insist | None = os._exit, name: str = "", calls: bool = True) -> None:
     """Executes `main` until it returns. The event that it gets is set by the first SIGTERM or SIGINT.
 
     Args:
         insist: what a second signal does, with the exit code for it; None for nothing.
         name: what the log calls this process, where there are several.
+        calls: whether this process takes or makes gRPC calls.
     """
     _log_to_stderr(name)
+    if calls:
+        calm_poller()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signalled(main, insist))
 

@@ -67,8 +67,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     RESOURCE_EXHAUSTED (HTTP 413).
     """
     TOO_MANY_RUNS: _ErrorReason.ValueType  # 32
-    """As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
-    to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
+    """As many runs execute and wait as the service allows (in all, for one user, or in one session), or as many calls are
+    open. `RetryInfo` says when to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
     """
     SESSION_BUSY: _ErrorReason.ValueType  # 33
     """Another run of the session has not ended, and the call asked not to wait (`on_busy = REJECT`), or waited for as long
@@ -157,8 +157,8 @@ RUN_TOO_LARGE: ErrorReason.ValueType  # 31
 RESOURCE_EXHAUSTED (HTTP 413).
 """
 TOO_MANY_RUNS: ErrorReason.ValueType  # 32
-"""As many runs execute and wait as the service allows: in all, for one user, or in one session. `RetryInfo` says when
-to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
+"""As many runs execute and wait as the service allows (in all, for one user, or in one session), or as many calls are
+open. `RetryInfo` says when to try again. Status RESOURCE_EXHAUSTED (HTTP 429).
 """
 SESSION_BUSY: ErrorReason.ValueType  # 33
 """Another run of the session has not ended, and the call asked not to wait (`on_busy = REJECT`), or waited for as long

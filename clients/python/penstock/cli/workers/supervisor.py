@@ -41,7 +41,7 @@ def supervise(service: Service, ready: ReadyFile) -> None:
         server = service.server.model_copy(update={"grpc": held.enter_context(grpc_address(address))})
         sockets = [] if service.bridge is None else held.enter_context(http_sockets(service.bridge.http))
         supervisor = Supervisor(replace(service, server=server), sockets, ready)
-        lifetime.run(supervisor.run, insist=supervisor.insist, name="supervisor")
+        lifetime.run(supervisor.run, insist=supervisor.insist, name="supervisor", calls=False)
 
 
 class Supervisor:
