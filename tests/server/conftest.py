@@ -1,5 +1,6 @@
 """A server of the contract's flows in this process, and the two ways to call it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,19 @@ from penstock_server.flows.loader import load_all
 
 FLOWS = Path(__file__).parent / "flows"
 TOKEN = "t"
+WAIT_S = 5.0  # less than the server waits for a reader that takes nothing
 METADATA = (("authorization", f"Bearer {TOKEN}"),)
 TARGETS = (
     *(f"server_flows:{name}" for name in ("echo", "tokens", "never", "endless", "hidden_context", "waits", "cleans")),
     str(FLOWS / "streaming"),
 )
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits until it holds."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def request(flow: str, **inputs: object) -> flow_pb2.InvokeRequest:

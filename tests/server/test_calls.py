@@ -3,13 +3,12 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.server.conftest import METADATA, request
+from tests.server.conftest import METADATA, request, until
 
 from penstock.errors import PenstockError
 from penstock.v1 import flow_pb2, flow_pb2_grpc
@@ -20,14 +19,6 @@ Stub = Any  # the generated stub, asynchronous
 FAILED_CALLS = 50
 OBJECTS_A_CALL_MAX = 30
 """With the frames of its traceback it would be 50."""
-WAIT_S = 5.0  # less than the server waits for a reader that takes nothing
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits until it holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def accepted(call: Any, server: Server) -> list[Any]:

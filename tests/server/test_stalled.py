@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.server.conftest import METADATA, request
+from tests.server.conftest import METADATA, request, until
 
 from penstock.errors import PenstockError
 from penstock.v1.flow_pb2 import InvokeOptions
@@ -45,7 +45,7 @@ async def to_the_end(call: Any) -> None:
 
 async def test_its_run_ends_and_it_is_told_why_when_it_reads_on(stub: Stub, server: Server) -> None:
     [call] = await stalled(stub, server)
-    assert server.runs_live == 0
+    await until(lambda: server.runs_live == 0)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await to_the_end(call)
     assert PenstockError.of_rpc(caught.value).reason == "READER_STALLED"
