@@ -1,13 +1,14 @@
 """A run's event log loses nothing, keeps its bounds, and keeps nothing that nobody reads."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 import pytest
 
 from penstock_server.errors import CursorExpired
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished, RunStarted, RunStatus
-from penstock_server.runs.log import BATCH_BYTES_MAX, EventLog
+from penstock_server.runs.log import BATCH_BYTES_MAX, GATHER_S, LATE_S, EventLog, Reader
 from penstock_server.store.records import LogPage
 
 WINDOW_BYTES = 32 * EVENT_OVERHEAD_BYTES
@@ -73,6 +74,34 @@ async def test_a_quick_flow_of_large_pieces_is_told_in_whole_batches() -> None:
     await telling
     assert sum(sizes) == pieces + 1
     assert len(sizes) < pieces // 5
+
+
+async def woken_late(log: EventLog, reader: Reader) -> "asyncio.Task[list[Event] | None]":
+    """A reader's turn that comes long after it was woken, since the loop was busy."""
+    waiting = asyncio.create_task(reader.take())
+    await asyncio.sleep(0)
+    log.append(OutputDelta({"a": "x"}))
+    time.sleep(2 * LATE_S)  # noqa: ASYNC251 - the loop is to be busy
+    return waiting
+
+
+async def test_on_a_loop_that_is_behind_a_reader_gathers_events() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    for first in (1, 3):
+        waiting = await woken_late(log, reader)
+        await asyncio.sleep(GATHER_S / 4)
+        log.append(OutputDelta({"a": "x"}))
+        assert sequences(await waiting) == [first, first + 1]
+
+
+async def test_a_reader_that_is_closed_while_it_gathers_gets_nothing_more() -> None:
+    log = EventLog(WINDOW_BYTES)
+    reader = log.subscribe()
+    waiting = await woken_late(log, reader)
+    await asyncio.sleep(GATHER_S / 4)
+    reader.close()
+    assert await waiting is None
 
 
 async def test_a_full_window_makes_the_flow_wait_until_the_reader_comes_back() -> None:
