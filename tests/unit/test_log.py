@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from penstock_server.errors import CursorExpired
+from penstock_server.runs import log as runs_log
 from penstock_server.runs.events import EVENT_OVERHEAD_BYTES, Event, OutputDelta, RunFinished, RunStarted, RunStatus
 from penstock_server.runs.log import BATCH_BYTES_MAX, GATHER_S, LATE_S, EventLog, Reader
 from penstock_server.store.records import LogPage
@@ -74,6 +75,26 @@ async def test_a_quick_flow_of_large_pieces_is_told_in_whole_batches() -> None:
     await telling
     assert sum(sizes) == pieces + 1
     assert len(sizes) < pieces // 5
+
+
+async def test_a_whole_batch_and_the_end_do_not_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_log, "QUICK_S", 3600.0)
+    log = EventLog(10 * BATCH_BYTES_MAX)
+    reader = log.subscribe()
+    log.append(OutputDelta({"a": "x"}), BATCH_BYTES_MAX)
+    assert sequences(await reader.take()) == [1]
+    waiting = asyncio.create_task(reader.take())
+    log.append(OutputDelta({"a": "x"}))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    log.append(OutputDelta({"a": "x"}), BATCH_BYTES_MAX - EVENT_OVERHEAD_BYTES)
+    assert sequences(await waiting) == [2, 3]
+    waiting = asyncio.create_task(reader.take())
+    log.append(OutputDelta({"a": "x"}))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    log.finish(finish())
+    assert sequences(await waiting) == [4, 5]
 
 
 async def woken_late(log: EventLog, reader: Reader) -> "asyncio.Task[list[Event] | None]":

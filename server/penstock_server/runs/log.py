@@ -27,17 +27,13 @@ FILLING = 0.75
 """A log that lacks as much of its window in the store is brought there without delay."""
 
 QUICK_S = 0.002
-"""A flow that appends again so soon after the last batch is quicker than any reader needs."""
-QUICK_PASSES = 32
-"""How often a reader of a quick flow lets other work that is ready go first. These are passes of the event loop, not
-time: some 40 µs when nothing else is to be done. Under load each pass brings an event of every quick flow, and the cost
-of sending is shared by so many more."""
-
+"""How long after a batch the next one is handed out at the earliest, unless it is a whole one: a flow that is quicker
+than any reader needs costs less where the cost of sending is shared."""
 LATE_S = 0.004
 """A reader that gets its turn so long after it was woken is on an event loop that has more to do than it can."""
 GATHER_S = 0.02
-"""How long such a reader lets events gather. Fewer and larger writes let the loop keep up with a third more of them;
-without that, all streams would fall behind more and more."""
+"""How long such a reader lets events gather. Fewer and larger writes let the loop keep up with more of them; without
+that, all streams would fall behind more and more."""
 
 _SIMPLE = (OutputDelta, RunFinished)
 """What `RunView.SIMPLE` tells."""
@@ -111,7 +107,7 @@ class EventLog:
         if sequence >= self._keeper_sequence or bytes_now >= self._keeper_bytes:
             self._call_keeper()
         for reader in self._readers:
-            if reader.waiter is not None:
+            if reader.waiter is not None and bytes_now >= reader.wanted_bytes:
                 reader.wake()
         return bytes_now < self._full_bytes
 
@@ -134,10 +130,10 @@ class EventLog:
         self.append(event)
         if self._kept:
             self.stored(self.last_sequence)
-        self.ended = True
+        self.end()
 
     def end(self) -> None:
-        """Ends the log without its last event; readers take what is queued, and no more."""
+        """Ends the log, also without its last event; readers take what is queued, and no more."""
         self.ended = True
         for reader in self._readers:
             reader.wake()
@@ -272,7 +268,9 @@ class Reader:
         self._log = log
         self._simple = simple
         self.waiter: asyncio.Future[None] | None = None
-        """What the reader waits for while it has nothing to take."""
+        """What the reader waits for while it has nothing to take, or lets events gather."""
+        self.wanted_bytes = 0
+        """How many bytes all events must have had before it is woken for them."""
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
         self._woken_at = 0.0
@@ -296,12 +294,13 @@ class Reader:
         while not self._ended:
             self.position, self.position_bytes = self._handed, self._handed_bytes
             log._release()
+            late = False
             if self._handed >= log.tellable:
                 if log.ended:
                     break
-                await self._wait()
-                await self._let_the_loop_catch_up()
-            await self._let_others_go_first()
+                late = await self._wait()
+            if (pause_s := self._pause_s(late=late)) > 0:
+                await self._gather(pause_s)
             self._taken_at = self._loop.time()
             if events := await self._next():
                 self._ended = events[-1].__class__ is RunFinished
@@ -320,24 +319,21 @@ class Reader:
         self._log._leave(self)
         self.wake()
 
-    async def _let_the_loop_catch_up(self) -> None:
-        """Where the loop is behind, there will soon be more to take at once."""
-        if self._loop.time() - self._woken_at >= LATE_S and not self._has_enough():
-            await asyncio.sleep(GATHER_S)
+    def _pause_s(self, *, late: bool) -> float:
+        """How long to let events gather."""
+        if self._log._bytes >= self._handed_bytes + BATCH_BYTES_MAX or self._log.ended:
+            return 0.0
+        return GATHER_S if late else self._taken_at + QUICK_S - self._loop.time()
 
-    async def _let_others_go_first(self) -> None:
-        """A quick flow will soon have more; until there is a whole batch, or nothing more to come."""
-        if self._loop.time() - self._taken_at >= QUICK_S:
-            return
-        for _ in range(QUICK_PASSES):
-            if self._has_enough():
-                return
-            await asyncio.sleep(0)
-
-    def _has_enough(self) -> bool:
-        """Whether there is a whole batch, or nothing more to come."""
-        log = self._log
-        return log._bytes >= self._handed_bytes + BATCH_BYTES_MAX or log.ended or self._ended
+    async def _gather(self, pause_s: float) -> None:
+        """Waits, at most so long, until there is a whole batch or nothing more to come."""
+        self.wanted_bytes = self._handed_bytes + BATCH_BYTES_MAX
+        timer = self._loop.call_later(pause_s, self.wake)
+        try:
+            await self._wait()
+        finally:
+            timer.cancel()
+            self.wanted_bytes = 0
 
     async def _next(self) -> list[Event]:
         queued = self._log._in_memory(self._handed)
@@ -366,9 +362,11 @@ class Reader:
     def _told(self, events: Sequence[Event]) -> list[Event]:
         return [event for event in events if event.__class__ in _SIMPLE] if self._simple else list(events)
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """Waits to be woken; whether that was long ago when the reader got its turn."""
         self.waiter = self._loop.create_future()
         try:
             await self.waiter
         finally:
             self.waiter = None
+        return self._loop.time() - self._woken_at >= LATE_S
