@@ -91,3 +91,28 @@ async def test_what_was_given_up_before_it_began_is_not_begun_later(db: Database
             await db.write(work)
     assert late.given_up
     assert groups.sizes == []
+
+
+class Silent:
+    """A database that never answers."""
+
+    writers_max = 1
+
+    async def write(self, work: Work[Any]) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_whoever_waits_is_told_when_a_database_that_does_not_answer_is_closed() -> None:
+    groups = Groups(cast("Database", Silent()))
+    outcomes: list[Any] = []
+    committed = []
+    for write in range(3):
+        pending = groups.commits.submit(write, patience_s=PATIENCE_S, tried_s=PATIENCE_S)
+        pending.when_over(outcomes.append)
+        committed.append(pending.committed)
+        await asyncio.sleep(2 * OTHERS_FIRST_S)  # the first is under way, the others wait
+    await groups.commits.close(0.05)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+    for each in committed:
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(each, PATIENCE_S / 2)

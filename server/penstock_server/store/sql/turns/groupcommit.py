@@ -193,7 +193,15 @@ class GroupCommit(Generic[W, R]):
         try:
             while self._waiting:
                 await self._let_others_go_first()
-                await self._write_group(self._next_group())
+                group = self._next_group()
+                try:
+                    await self._write_group(group)
+                except asyncio.CancelledError:
+                    logger.error("the database does not answer: %d writes under way were given up", len(group))
+                    for each in group:
+                        if each.outcome is None:
+                            each.over(self._too_late())
+                    raise
         finally:
             # Not a callback of the task, which is called later: what is submitted in between would wait for nobody.
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
