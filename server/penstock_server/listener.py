@@ -13,7 +13,7 @@ import grpc
 
 from penstock.address import UNIX_SCHEME
 from penstock_server.config import ServerConfig
-from penstock_server.ports import HeldPort
+from penstock_server.ports import HeldPort, somebody_answers
 
 SERVERS = 8
 """How many servers share a port. A listening socket is all that one costs; 16 do no better for 8 connections."""
@@ -68,6 +68,8 @@ class Listener:
             except (OSError, UnicodeError):
                 raise CannotListen(cannot_listen(self.address)) from None
             self.address = self._held.address
+        if self.address.startswith(UNIX_SCHEME) and somebody_answers(self.address):
+            raise CannotListen(cannot_listen(self.address))  # gRPC would take the path away from them
         for _ in range(SERVERS if spreads else 1):
             self._servers.append(self._server(shared=spreads or self._share_port))
         for server in self._servers:

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from socket import (
     AF_INET6,
+    AF_UNIX,
     AI_PASSIVE,
     IPPROTO_IPV6,
     IPV6_V6ONLY,
@@ -14,6 +15,8 @@ from socket import (
     getaddrinfo,
     socket,
 )
+
+from penstock.address import UNIX_SCHEME
 
 NO_SUCH_FAMILY = (EADDRNOTAVAIL, EAFNOSUPPORT)
 """What a machine without IPv6 says where a name has an IPv6 address as well."""
@@ -41,6 +44,20 @@ def bind(address: str) -> list[socket]:
             port = each.getsockname()[1]
         failed.pop_all()
     return sockets
+
+
+def somebody_answers(address: str) -> bool:
+    """Whether a program listens on unix:PATH. A path that another has left behind answers nobody."""
+    path = address.removeprefix(UNIX_SCHEME).removeprefix("//")
+    with socket(AF_UNIX, SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(path)
+        except BlockingIOError:
+            return True  # it has as many callers waiting as it may
+        except OSError:
+            return False
+    return True
 
 
 class HeldPort:

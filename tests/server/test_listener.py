@@ -1,8 +1,10 @@
 """Calls over several connections, which several servers of one port take."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -93,6 +95,23 @@ async def test_a_second_server_of_the_port_is_refused_and_leaves_it_to_the_first
     await second.stop()
     for channel in connections:
         await flow_pb2_grpc.FlowServiceStub(channel).Invoke(request("echo"), metadata=METADATA)
+
+
+async def test_a_second_server_of_a_path_is_refused_and_one_that_was_left_behind_is_taken(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(FLOWS))
+    config = config.model_copy(update={"grpc": f"unix:{tmp_path}/socket"})
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{tmp_path}/socket")
+    first, second = (Server(config, load_all(["server_flows:echo"]), []) for _ in range(2))
+    await first.start()
+    with pytest.raises(StartError, match="cannot listen on"):
+        await second.start()
+    await second.stop()
+    async with grpc.aio.insecure_channel(first.address) as channel:
+        await flow_pb2_grpc.FlowServiceStub(channel).Invoke(request("echo"), metadata=METADATA)
+    await first.stop()
 
 
 async def test_the_port_is_free_again_once_the_server_has_stopped(
