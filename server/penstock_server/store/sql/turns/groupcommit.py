@@ -7,6 +7,7 @@ the sake of being batched.
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -44,6 +45,10 @@ R = TypeVar("R")
 Group = Callable[[Connection, Sequence[W], bool], Sequence[R | Failure]]
 """What a transaction does: makes the writes, and returns what each comes to. The flag says whether some of them may
 have been committed before."""
+
+
+_yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
+"""Lets gRPC's thread bring what it has, where it shares a core with the event loop: it interrupts nothing by itself."""
 
 
 class Pending(Generic[W, R]):
@@ -225,6 +230,7 @@ class GroupCommit(Generic[W, R]):
         end_s = now_s + OTHERS_FIRST_S
         while now_s < end_s:
             before_s = now_s
+            _yield_core()
             await asyncio.sleep(0)
             now_s = time.monotonic()
             if now_s - before_s < IDLE_PASS_S:
