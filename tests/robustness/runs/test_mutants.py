@@ -48,7 +48,7 @@ async def test_nobody_waits(campaign: Callable[..., Campaign]) -> None:
     ("mutant", "promise", "given"),
     [
         ("acknowledge_before_the_commit", "end", PLAIN),
-        ("forget_the_reservation", "end", LONG),
+        ("forget_the_reservation", "events", LONG),
         ("tell_the_end_before_it_is_stored", "end", PLAIN),
         ("forget_what_was_said", "kept", LONG),
     ],
